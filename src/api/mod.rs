@@ -1,0 +1,121 @@
+//! The HTTP layer: one file per resource, handlers that translate and nothing more. `wire` holds the JSON shapes,
+//! `error` and `status` turn failures into answers, `paging` and `query` read what lists are asked for, `front` is
+//! around everything. Calls `operations`; knows no rule of TAMS beyond the form of requests and answers.
+//!
+//! Every handler is named after the operationId of the specification.
+
+#[macro_use]
+mod wire;
+
+mod compression;
+mod cors;
+mod cursor;
+mod docs;
+mod error;
+mod flow_properties;
+mod flows;
+mod front;
+mod get_urls;
+mod json;
+mod json_error;
+mod media;
+mod objects;
+mod paging;
+mod query;
+mod request;
+mod root;
+mod routes;
+mod segments;
+mod service;
+mod source_properties;
+mod sources;
+mod status;
+mod storage;
+mod storage_backends;
+mod strict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::Endpoint;
+
+use crate::catalog::State;
+use crate::media::UrlSigner;
+use crate::operations::Tams;
+use error::ApiError;
+
+pub use docs::{operation_ids, specification};
+
+/// What the handlers work with.
+pub struct Api {
+    pub tams: Arc<Tams>,
+    pub signer: UrlSigner,
+    pub settings: HttpSettings,
+}
+
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// Start of the URLs that the server gives out, where it cannot be told from requests.
+    pub public_url: Option<String>,
+    /// Bytes of a JSON body at most.
+    pub max_body: u64,
+    /// Bytes of a media object at most.
+    pub max_object: u64,
+    /// How long signed URLs work at least.
+    pub url_ttl: Duration,
+    pub compression: bool,
+    /// `*` for every origin.
+    pub cors_allow_origins: Vec<String>,
+    /// How long browsers may keep a preflight's answer.
+    pub cors_max_age: Duration,
+    /// Signs page tokens; a new key makes the old tokens useless.
+    pub page_token_key: [u8; 32],
+}
+
+impl Api {
+    /// The state that one request sees.
+    async fn state(&self) -> Result<Arc<State>, ApiError> {
+        Ok(self.tams.catalog.read().await?)
+    }
+}
+
+/// The handlers of all resources.
+type Resources = docs::Documented<(
+    root::RootApi,
+    service::ServiceApi,
+    storage_backends::StorageBackendsApi,
+    sources::SourcesApi,
+    source_properties::SourcePropertiesApi,
+    flows::FlowsApi,
+    flow_properties::FlowPropertiesApi,
+    segments::SegmentsApi,
+    storage::StorageApi,
+    objects::ObjectsApi,
+)>;
+
+fn resources(api: &Arc<Api>) -> Resources {
+    docs::Documented((
+        root::RootApi,
+        service::ServiceApi(api.clone()),
+        storage_backends::StorageBackendsApi(api.clone()),
+        sources::SourcesApi(api.clone()),
+        source_properties::SourcePropertiesApi(api.clone()),
+        flows::FlowsApi(api.clone()),
+        flow_properties::FlowPropertiesApi(api.clone()),
+        segments::SegmentsApi(api.clone()),
+        storage::StorageApi(api.clone()),
+        objects::ObjectsApi(api.clone()),
+    ))
+}
+
+/// Everything that is served, with its middleware; never fails.
+pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
+    let compression = api.settings.compression;
+    let routes = routes::routes(resources(&api), compression);
+    let routes = docs::with_docs(routes, compression).at("/media/:object_id", media::methods(api.clone()));
+    cors::Cors {
+        origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
+        max_age: api.settings.cors_max_age,
+        inner: front::Front { api, inner: routes },
+    }
+}

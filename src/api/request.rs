@@ -1,0 +1,78 @@
+//! What every handler may ask of a request: its id, and the URL under which the client reached this server.
+
+use poem::Request;
+use poem::http::{HeaderMap, header};
+
+/// Set by the outermost middleware.
+#[derive(Clone)]
+pub struct Context {
+    pub request_id: String,
+    /// Bytes of a JSON body at most.
+    pub max_body: u64,
+}
+
+/// Scheme, host and prefix that the client used, without a slash at the end. Links made with it come back the same way:
+/// through the same proxy and to the same version.
+pub fn base_url(request: &Request, public_url: Option<&str>) -> String {
+    if let Some(url) = public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = request.scheme().as_str();
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    base_of(request.headers(), scheme, authority)
+}
+
+/// Headers come from anybody, and what is made of them stands in URLs and headers: a strange value counts as none.
+fn base_of(headers: &HeaderMap, scheme: &str, authority: Option<&str>) -> String {
+    let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim);
+    let scheme = first("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or(scheme);
+    let host = first("x-forwarded-host")
+        .filter(|host| is_authority(host))
+        .or_else(|| first(header::HOST.as_str()).filter(|host| is_authority(host)))
+        .or(authority)
+        .unwrap_or("localhost");
+    let prefix = first("x-forwarded-prefix").map(|prefix| prefix.trim_matches('/')).filter(|prefix| is_path(prefix));
+    match prefix {
+        Some(prefix) => format!("{scheme}://{host}/{prefix}"),
+        None => format!("{scheme}://{host}"),
+    }
+}
+
+fn is_authority(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+}
+
+fn is_path(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(headers: &[(&'static str, &str)]) -> String {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        base_of(&headers, "http", None)
+    }
+
+    #[test]
+    fn links_lead_back_the_way_the_client_came() {
+        assert_eq!(base(&[("host", "tams:8000")]), "http://tams:8000");
+        assert_eq!(
+            base(&[
+                ("host", "10.0.0.7:8000"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "tams.example, inner"),
+                ("x-forwarded-prefix", "/tams/v8.2/"),
+            ]),
+            "https://tams.example/tams/v8.2"
+        );
+    }
+
+    #[test]
+    fn strange_headers_count_as_none() {
+        assert_eq!(base(&[("host", "tams"), ("x-forwarded-host", "a b"), ("x-forwarded-proto", "javascript")]), "http://tams");
+        assert_eq!(base(&[("host", "tams"), ("x-forwarded-prefix", "a;b")]), "http://tams");
+        assert_eq!(base(&[("host", "x/../y")]), "http://localhost");
+    }
+}

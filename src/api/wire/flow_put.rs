@@ -1,0 +1,226 @@
+//! A Flow as JSON, on its way in.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::technical::RawEssence;
+use crate::api::error::{ApiError, Detail, DetailKind, Place};
+use crate::api::json::parse_at;
+use crate::domain::essence::MultiEssence;
+use crate::domain::{
+    CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational, SourceId, Tags,
+    Technical,
+};
+use crate::operations::FlowRequest;
+
+shape! {
+    /// A Flow's metadata, whole: what is left out is removed. Keys that the server manages may be sent; they are ignored.
+    #[derive(Deserialize)]
+    struct FlowPut as "FlowPut" {
+        required {
+            /// The id in the path.
+            id as "id": FlowId,
+            /// The Source; it is made if the Flow is its first.
+            source_id as "source_id": SourceId,
+        }
+        optional {
+            /// Required; fixed once the Flow exists.
+            format as "format": ContentFormat,
+            /// A short name for people.
+            label as "label": String,
+            /// A longer text for people.
+            description as "description": String,
+            /// Required except for multi.
+            codec as "codec": MimeType,
+            /// What segments wrap the essence in; needed before the Flow can have segments.
+            container as "container": MimeType,
+            /// As the format has it; required except for multi.
+            essence_parameters as "essence_parameters": RawEssence,
+            /// 1,000 bit/s.
+            avg_bit_rate as "avg_bit_rate": u64,
+            /// 1,000 bit/s.
+            max_bit_rate as "max_bit_rate": u64,
+            /// Nominal duration of a segment in seconds.
+            segment_duration as "segment_duration": Rational,
+            container_mapping as "container_mapping": ContainerMapping,
+            /// A profile that holds the technical keys instead. An empty text is no profile.
+            profile_id as "profile_id": String,
+            tags as "tags": Tags,
+            /// Copies away from the original.
+            generation as "generation": u32,
+            status as "status": FlowStatus,
+            /// Whether the Flow refuses changes from now on.
+            read_only as "read_only": bool,
+            /// Flows that this one collects, in order.
+            flow_collection as "flow_collection": Vec<CollectionItem>,
+            metadata_version as "metadata_version": String,
+            created_by as "created_by": String,
+            updated_by as "updated_by": String,
+        }
+    }
+}
+
+fn at(key: &'static str, kind: DetailKind, text: impl Into<String>) -> ApiError {
+    Detail::new(kind, vec![Place::Name("body".into()), Place::Name(key.into())], text).into()
+}
+
+fn missing(key: &'static str) -> ApiError {
+    at(key, DetailKind::Missing, "required")
+}
+
+impl FlowPut {
+    pub fn into_request(self, path_id: FlowId) -> Result<FlowRequest, ApiError> {
+        if self.id != path_id {
+            return Err(at("id", DetailKind::Value, format!("is not the id in the path, {path_id}")));
+        }
+        // Profiles cannot be stored yet, so no id finds one.
+        if let Some(profile_id) = self.profile_id.as_deref().filter(|id| !id.is_empty()) {
+            let profile_id: String = profile_id.chars().take(64).collect();
+            return Err(at("profile_id", DetailKind::Value, format!("no profile has the id {profile_id:?}")));
+        }
+        let format = self.format.ok_or_else(|| missing("format"))?;
+        let essence = essence(format, self.essence_parameters)?;
+        if self.codec.is_none() && format != ContentFormat::Multi {
+            return Err(missing("codec"));
+        }
+        check_mapping(&["container_mapping"], self.container_mapping.as_ref())?;
+        let flow_collection = self.flow_collection.unwrap_or_default();
+        check_collection(&["flow_collection"], &flow_collection)?;
+        Ok(FlowRequest {
+            id: self.id,
+            source_id: self.source_id,
+            label: self.label,
+            description: self.description,
+            tags: self.tags.unwrap_or_default(),
+            generation: self.generation,
+            status: self.status,
+            read_only: self.read_only.unwrap_or(false),
+            max_bit_rate: self.max_bit_rate,
+            technical: Technical {
+                codec: self.codec,
+                container: self.container,
+                avg_bit_rate: self.avg_bit_rate,
+                segment_duration: self.segment_duration,
+                container_mapping: self.container_mapping,
+                essence,
+            },
+            flow_collection,
+            metadata_version: self.metadata_version,
+            created_by: self.created_by,
+            updated_by: self.updated_by,
+        })
+    }
+}
+
+fn essence(format: ContentFormat, raw: Option<RawEssence>) -> Result<Essence, ApiError> {
+    fn parse<T: DeserializeOwned>(raw: Option<RawEssence>) -> Result<T, ApiError> {
+        let raw = raw.ok_or_else(|| missing("essence_parameters"))?;
+        parse_at(raw.0.get().as_bytes(), &["body", "essence_parameters"])
+    }
+    Ok(match format {
+        ContentFormat::Video => {
+            let video: crate::domain::essence::VideoEssence = parse(raw)?;
+            video.check_frame_rate().map_err(|rule| at("essence_parameters", DetailKind::Value, rule.to_string()))?;
+            Essence::Video(video)
+        }
+        ContentFormat::Audio => Essence::Audio(parse(raw)?),
+        ContentFormat::Image => Essence::Image(parse(raw)?),
+        ContentFormat::Data => Essence::Data(parse(raw)?),
+        ContentFormat::Multi => Essence::Multi(raw.map(|raw| parse::<MultiEssence>(Some(raw))).transpose()?),
+    })
+}
+
+/// `place` is where the collection stands in the body: nowhere in particular if it is the body.
+pub fn check_collection(place: &[&'static str], items: &[CollectionItem]) -> Result<(), ApiError> {
+    for (index, item) in items.iter().enumerate() {
+        if let Some(mapping) = &item.container_mapping {
+            mapping.check().map_err(|error| {
+                let loc = std::iter::once("body").chain(place.iter().copied()).map(|name| Place::Name(name.into()));
+                let loc = loc.chain([Place::Index(index), Place::Name("container_mapping".into())]).collect();
+                ApiError::from(Detail::new(DetailKind::Pattern, loc, error.to_string()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn check_mapping(place: &[&'static str], mapping: Option<&ContainerMapping>) -> Result<(), ApiError> {
+    let Some(mapping) = mapping else { return Ok(()) };
+    mapping.check().map_err(|error| {
+        let loc = std::iter::once("body").chain(place.iter().copied()).map(|name| Place::Name(name.into())).collect();
+        Detail::new(DetailKind::Pattern, loc, error.to_string()).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b11";
+
+    fn put(change: impl FnOnce(&mut Value)) -> Result<FlowRequest, ApiError> {
+        let mut flow = json!({
+            "id": ID, "source_id": ID, "format": "urn:x-nmos:format:video", "codec": "video/h264",
+            "essence_parameters": {"frame_width": 1920, "frame_height": 1080, "frame_rate": {"numerator": 25}},
+        });
+        change(&mut flow);
+        let put: FlowPut = parse_at(&serde_json::to_vec(&flow).unwrap(), &["body"])?;
+        put.into_request(ID.parse().unwrap())
+    }
+
+    fn refusal(change: impl FnOnce(&mut Value)) -> (String, &'static str) {
+        let error = put(change).unwrap_err();
+        let detail = &error.details()[0];
+        (detail.path(), detail.kind.word())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        assert_eq!(refusal(|f| f["essence_parameters"]["frame_width"] = json!("x")), ("body.essence_parameters.frame_width".into(), "int_parsing"));
+        assert_eq!(refusal(|f| f["essence_parameters"]["speed"] = json!(1)), ("body.essence_parameters.speed".into(), "extra_forbidden"));
+        assert_eq!(refusal(|f| f["essence_parameters"]["frame_rate"]["numerator"] = json!(0)), ("body.essence_parameters.frame_rate.numerator".into(), "int_parsing"));
+        assert_eq!(refusal(|f| f["essence_parameters"]["vfr"] = json!(true)), ("body.essence_parameters".into(), "value_error"));
+        assert_eq!(refusal(|f| f["essence_parameters"] = json!({"frame_width": 1, "frame_height": 1})), ("body.essence_parameters".into(), "value_error"));
+        assert_eq!(refusal(|f| f["format"] = json!("video")), ("body.format".into(), "enum"));
+        assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("source_id"))), ("body.source_id".into(), "missing"));
+        assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("format"))), ("body.format".into(), "missing"));
+        assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("codec"))), ("body.codec".into(), "missing"));
+        assert_eq!(refusal(|f| f["label"] = json!(null)), ("body.label".into(), "string_type"));
+        assert_eq!(refusal(|f| f["read_only"] = json!(null)), ("body.read_only".into(), "bool_parsing"));
+        assert_eq!(refusal(|f| f["read_only"] = json!("false")), ("body.read_only".into(), "bool_parsing"));
+        assert_eq!(refusal(|f| f["generation"] = json!(-1)), ("body.generation".into(), "int_parsing"));
+        assert_eq!(refusal(|f| f["codec"] = json!("h264")), ("body.codec".into(), "string_pattern_mismatch"));
+        assert_eq!(refusal(|f| f["tags"] = json!({"a": [1]})), ("body.tags.a".into(), "string_type"));
+        assert_eq!(refusal(|f| f["id"] = json!("2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b12")), ("body.id".into(), "value_error"));
+        assert_eq!(refusal(|f| f["profile_id"] = json!(ID)), ("body.profile_id".into(), "value_error"));
+        assert_eq!(
+            refusal(|f| f["flow_collection"] = json!([{"id": ID}, {"id": ID, "container_mapping": {"audio_track": {"channel_range": "x"}}}])),
+            ("body.flow_collection[1].container_mapping".into(), "string_pattern_mismatch")
+        );
+    }
+
+    #[test]
+    fn keys_of_the_server_and_unknown_keys_are_ignored_even_if_malformed() {
+        let request = put(|f| {
+            for key in ["created", "metadata_updated", "segments_updated", "timerange", "collected_by", "unheard_of"] {
+                f[key] = json!({"not": ["valid"]});
+            }
+            f["profile_id"] = json!("");
+        });
+        assert_eq!(request.unwrap().technical.codec.unwrap().as_str(), "video/h264");
+    }
+
+    #[test]
+    fn a_multi_flow_needs_neither_codec_nor_parameters_and_data_needs_both() {
+        let multi = put(|f| *f = json!({"id": ID, "source_id": ID, "format": "urn:x-nmos:format:multi"})).unwrap();
+        assert_eq!(multi.technical.essence, Essence::Multi(None));
+        let data = json!({"id": ID, "source_id": ID, "format": "urn:x-nmos:format:data", "codec": "application/json"});
+        assert_eq!(refusal(|f| *f = data.clone()), ("body.essence_parameters".into(), "missing"));
+        assert!(put(|f| {
+            *f = data;
+            f["essence_parameters"] = json!({});
+        }).is_ok());
+    }
+}

@@ -1,0 +1,357 @@
+//! Checkpoints: the whole state at one entry, as Arrow files, so that a start does not replay history; and the
+//! truncation of the log behind them.
+//!
+//! Parts come first, the manifest last: a folder without one is an attempt that a crash cut short. Part files are Arrow
+//! IPC files with the tables' columns and the LSN of each row.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::FileWriter;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::change::{Lsn, SegmentKey};
+use super::log::{Log, LogError};
+use super::paths;
+use super::rows::{self, FlowRow, ObjectRow, RowError, SegmentRow, ServiceRow, SourceRow, StoredFlow};
+use super::state::{State, Stored};
+use super::store::StoreError;
+use super::tables::Table;
+use crate::domain::{FlowSegment, MediaObject, ServiceInfo, Source, UtcTime};
+
+/// Rows of one part file, so that writing one takes bounded memory.
+const PART_ROWS: usize = 50_000;
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{0}")]
+    Row(#[from] RowError),
+    #[error(
+        "checkpoint file {location} is damaged: {reason}. Nothing was changed. Restore this file from a backup, or move \
+         its folder away to start from the checkpoint before it, if the log still reaches back to that"
+    )]
+    Damaged { location: String, reason: String },
+    #[error("checkpoint {location} has format {format}, which this version cannot read: a newer tamslake wrote it")]
+    Format { location: String, format: u32 },
+}
+
+/// The manifest file: the manifest's text and the hash of exactly that text.
+#[derive(Serialize, Deserialize)]
+struct ManifestFile {
+    sha256: String,
+    manifest: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    /// Hex, like the hashes.
+    catalogue: String,
+    seq: u64,
+    entry_hash: String,
+    /// Microseconds since 1970, UTC.
+    committed: i64,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    table: String,
+    path: String,
+    rows: usize,
+    bytes: usize,
+    sha256: String,
+}
+
+/// Writes the state beside its log and reads it back; on return the checkpoint can be relied on.
+pub async fn write(log: &Log, state: &State) -> Result<(), CheckpointError> {
+    let mut parts = Parts { log, seq: state.seq, parts: Vec::new() };
+    let service = &state.service;
+    parts.write::<ServiceRow, _>(Table::Service, std::iter::once((service.lsn, Ok((&*service.row).into())))).await?;
+    parts.write(Table::Sources, state.sources.values().map(|s| (s.lsn, Ok(SourceRow::from(&*s.row))))).await?;
+    let flows = state.flows.iter().map(|(id, stored)| {
+        let row = StoredFlow { flow: stored.row.clone(), segments_updated: state.segments_updated(*id) };
+        (stored.lsn, FlowRow::try_from(&row))
+    });
+    parts.write(Table::Flows, flows).await?;
+    parts.write(Table::Objects, state.objects.values().map(|s| (s.lsn, Ok(ObjectRow::from(&*s.row))))).await?;
+    parts.write(Table::FlowSegments, state.segments.values().map(|s| (s.lsn, Ok(SegmentRow::from(&*s.row))))).await?;
+    let manifest = Manifest {
+        format: FORMAT,
+        catalogue: hex(&log.catalogue),
+        seq: state.seq,
+        entry_hash: hex(&state.hash),
+        committed: state.committed.timestamp_micros(),
+        parts: parts.parts,
+    };
+    let text = serde_json::value::to_raw_value(&manifest).map_err(|error| RowError(error.to_string()))?;
+    let file = ManifestFile { sha256: hex(&Sha256::digest(text.get())), manifest: text };
+    let bytes = serde_json::to_vec(&file).map_err(|error| RowError(error.to_string()))?;
+    log.store.write(&paths::checkpoint_manifest(state.seq), bytes.into()).await?;
+    verify(log, state.seq).await
+}
+
+struct Parts<'a> {
+    log: &'a Log,
+    seq: u64,
+    parts: Vec<Part>,
+}
+
+impl Parts<'_> {
+    async fn write<R: Serialize, I>(&mut self, table: Table, mut rows: I) -> Result<(), CheckpointError>
+    where
+        I: Iterator<Item = (Lsn, Result<R, RowError>)>,
+    {
+        for number in 0.. {
+            let mut lsns = Vec::new();
+            let mut part = Vec::new();
+            for (lsn, row) in rows.by_ref().take(PART_ROWS) {
+                lsns.push(lsn);
+                part.push(row?);
+            }
+            if part.is_empty() {
+                break;
+            }
+            let bytes = arrow_file(table, &part, &lsns)?;
+            let path = paths::checkpoint_part(self.seq, table.name(), number);
+            self.parts.push(Part {
+                table: table.name().to_owned(),
+                path: path.clone(),
+                rows: part.len(),
+                bytes: bytes.len(),
+                sha256: hex(&Sha256::digest(&bytes)),
+            });
+            self.log.store.write(&path, bytes).await?;
+        }
+        Ok(())
+    }
+}
+
+fn arrow_file<R: Serialize>(table: Table, part: &[R], lsns: &[Lsn]) -> Result<Bytes, RowError> {
+    let batch = rows::to_batch_with_lsn(table.schema().fields(), part, lsns)?;
+    let failed = |error: arrow::error::ArrowError| RowError(error.to_string());
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).map_err(failed)?;
+    writer.write(&batch).map_err(failed)?;
+    Ok(writer.into_inner().map_err(failed)?.into())
+}
+
+/// The newest checkpoint that was finished, by its manifest.
+pub async fn newest(log: &Log) -> Result<Option<u64>, StoreError> {
+    Ok(finished(log).await?.into_iter().next_back())
+}
+
+async fn finished(log: &Log) -> Result<Vec<u64>, StoreError> {
+    let files = log.store.list(paths::CHECKPOINTS).await?;
+    let manifests = files.iter().filter_map(|path| paths::parse_checkpoint_file(path));
+    Ok(manifests.filter(|(_, is_manifest)| *is_manifest).map(|(seq, _)| seq).collect())
+}
+
+async fn manifest(log: &Log, seq: u64) -> Result<Manifest, CheckpointError> {
+    let path = paths::checkpoint_manifest(seq);
+    let damaged = |reason: String| CheckpointError::Damaged { location: log.store.location(&path), reason };
+    let bytes = log.store.read(&path).await?.ok_or_else(|| damaged("it is missing".into()))?;
+    let file: ManifestFile = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if hex(&Sha256::digest(file.manifest.get())) != file.sha256 {
+        return Err(damaged("it does not match its checksum".into()));
+    }
+    let manifest: Manifest = serde_json::from_str(file.manifest.get()).map_err(|error| damaged(error.to_string()))?;
+    if manifest.format != FORMAT {
+        return Err(CheckpointError::Format { location: log.store.location(&path), format: manifest.format });
+    }
+    if manifest.catalogue != hex(&log.catalogue) || manifest.seq != seq {
+        return Err(damaged("it is of another catalogue or another place in the log".into()));
+    }
+    Ok(manifest)
+}
+
+async fn read_part(log: &Log, part: &Part) -> Result<Bytes, CheckpointError> {
+    let damaged =
+        |reason: &str| CheckpointError::Damaged { location: log.store.location(&part.path), reason: reason.to_owned() };
+    let bytes = log.store.read(&part.path).await?.ok_or_else(|| damaged("it is missing"))?;
+    if hex(&Sha256::digest(&bytes)) != part.sha256 {
+        return Err(damaged("it does not match its checksum"));
+    }
+    Ok(bytes)
+}
+
+async fn verify(log: &Log, seq: u64) -> Result<(), CheckpointError> {
+    for part in manifest(log, seq).await?.parts {
+        read_part(log, &part).await?;
+    }
+    Ok(())
+}
+
+/// The state that a checkpoint holds.
+pub async fn read(log: &Log, seq: u64) -> Result<State, CheckpointError> {
+    let manifest = manifest(log, seq).await?;
+    let location = log.store.location(&paths::checkpoint_manifest(seq));
+    let damaged = |reason: &str| CheckpointError::Damaged { location: location.clone(), reason: reason.to_owned() };
+    let mut state = State::empty();
+    state.seq = seq;
+    state.hash = unhex(&manifest.entry_hash).ok_or_else(|| damaged("its entry_hash is no hash"))?;
+    state.committed =
+        UtcTime::from_timestamp_micros(manifest.committed).ok_or_else(|| damaged("its time is no time"))?;
+    let mut by_table: BTreeMap<Table, Vec<&Part>> = BTreeMap::new();
+    for part in &manifest.parts {
+        let table = Table::from_name(&part.table).ok_or_else(|| damaged("it names a table that is not known"))?;
+        by_table.entry(table).or_default().push(part);
+    }
+    for table in Table::ALL {
+        for part in by_table.remove(&table).unwrap_or_default() {
+            let bytes = read_part(log, part).await?;
+            load(&mut state, table, bytes).map_err(|error| CheckpointError::Damaged {
+                location: log.store.location(&part.path),
+                reason: error.0,
+            })?;
+        }
+    }
+    let objects: Vec<_> = state.objects.keys().cloned().collect();
+    objects.iter().for_each(|id| state.condemn_if_unused(id));
+    Ok(state)
+}
+
+fn load(state: &mut State, table: Table, bytes: Bytes) -> Result<(), RowError> {
+    let failed = |error: arrow::error::ArrowError| RowError(error.to_string());
+    for batch in FileReader::try_new(Cursor::new(bytes), None).map_err(failed)? {
+        let batch = batch.map_err(failed)?;
+        let lsns = rows::lsns_of(&batch)?;
+        match table {
+            Table::Service => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<ServiceRow>(&batch)?) {
+                    state.service = Stored { lsn, row: Arc::new(ServiceInfo::from(row)) };
+                }
+            }
+            Table::Sources => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<SourceRow>(&batch)?) {
+                    let source = Arc::new(Source::try_from(row)?);
+                    state.sources.insert(source.id, Stored { lsn, row: source });
+                }
+            }
+            Table::Flows => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<FlowRow>(&batch)?) {
+                    let stored = StoredFlow::try_from(row)?;
+                    if let Some(time) = stored.segments_updated {
+                        state.segments_updated.insert(stored.flow.id, time);
+                    }
+                    state.put_flow(&stored.flow, lsn).map_err(|reason| RowError(reason.to_owned()))?;
+                }
+            }
+            Table::Objects => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<ObjectRow>(&batch)?) {
+                    state.put_object(&Arc::new(MediaObject::try_from(row)?), lsn);
+                }
+            }
+            Table::FlowSegments => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<SegmentRow>(&batch)?) {
+                    let segment = Arc::new(FlowSegment::try_from(row)?);
+                    state
+                        .put_segment(&segment, lsn)
+                        .map_err(|reason| RowError(format!("{reason}: {:?}", SegmentKey::of(&segment))))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_rows<R: DeserializeOwned>(batch: &arrow::array::RecordBatch) -> Result<Vec<R>, RowError> {
+    rows::from_batch(batch)
+}
+
+/// What a truncation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Truncated {
+    pub entries: u64,
+    pub checkpoints: u64,
+}
+
+/// Deletes log entries that the checkpoint at `verified` covers and that are older than `retention`, in whole blocks,
+/// each behind its floor mark; and the checkpoints that no retained entry needs.
+pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<Truncated, CheckpointError> {
+    let horizon = log.clock.now() - retention;
+    let mut done = Truncated::default();
+    let entries: Vec<u64> =
+        log.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)).collect();
+    let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for seq in entries {
+        blocks.entry(paths::floor_block(seq)).or_default().push(seq);
+    }
+    let mut retained_from = None;
+    for (block, entries) in blocks {
+        let last_of_block = (block + 1) * paths::FLOOR_BLOCK - 1;
+        // Time never runs backwards in the log, so the last entry of a block is its youngest.
+        let old = match entries.last() {
+            Some(last) if last_of_block <= verified => {
+                log.read(*last).await?.is_some_and(|entry| entry.header.committed < horizon)
+            }
+            _ => false,
+        };
+        if !old {
+            retained_from = entries.first().copied();
+            break;
+        }
+        let mark = paths::floor_mark(block);
+        if log.store.read(&mark).await?.is_none() {
+            log.store.write(&mark, Bytes::from_static(b"entries of this block may be gone\n")).await?;
+        }
+        for seq in entries {
+            log.store.delete(&paths::log_entry(seq)).await?;
+            done.entries += 1;
+        }
+    }
+    // Point-in-time needs one checkpoint at or before the first retained entry; a start needs the newest.
+    let finished = finished(log).await?;
+    let retained_from = retained_from.unwrap_or(verified);
+    let keep_from = finished.iter().copied().filter(|seq| *seq < retained_from).max().unwrap_or(0).min(verified);
+    let mut files: Vec<(bool, u64, String)> = log
+        .store
+        .list(paths::CHECKPOINTS)
+        .await?
+        .into_iter()
+        .filter_map(|path| paths::parse_checkpoint_file(&path).map(|(seq, is_manifest)| (!is_manifest, seq, path)))
+        .collect();
+    // Manifests first: a crash half-way must not leave one whose parts are gone.
+    files.sort_unstable();
+    for (is_part, seq, path) in files {
+        // A folder without manifest below the verified one was cut short.
+        if seq < keep_from || (seq < verified && !finished.contains(&seq)) {
+            log.store.delete(&path).await?;
+            done.checkpoints += u64::from(!is_part);
+        }
+    }
+    Ok(done)
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != N * 2 {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}

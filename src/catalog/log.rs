@@ -1,0 +1,170 @@
+//! The commit log: one file an entry, contiguous from 1, each created if absent and chained to the one before.
+//!
+//! An append ends in one of four ways, and an unclear answer of the store is never one of them: the slot is read back
+//! and the `entry_id` in it says whose entry landed. Spec: ADR 0001.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::entry::{self, Entry, EntryError, Hash, Header};
+use super::paths;
+use super::store::{Create, Store, StoreError};
+use crate::clock::{Clock, Stopwatch};
+use crate::domain::UtcTime;
+
+/// A put that took longer may belong to a slot that was truncated meanwhile; the floor mark tells.
+const STALL: Duration = Duration::from_secs(60);
+/// How often an unclear outcome is looked into before the writer gives up.
+const RESOLVE_TRIES: u32 = 8;
+const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub store: Arc<dyn Store>,
+    pub catalogue: [u8; 16],
+    /// This process.
+    pub writer: [u8; 16],
+    pub clock: Clock,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("log entry {location} {error}. {REMEDY}")]
+    Damaged { location: String, error: EntryError },
+    #[error("log entry {location} does not belong here: {reason}. {REMEDY}")]
+    Foreign { location: String, reason: String },
+    #[error("log entry {location} is missing, but entry {later} exists. {REMEDY}")]
+    Gap { location: String, later: u64 },
+    #[error("log entry {location} contradicts the entries before it: {reason}. {REMEDY}")]
+    Contradiction { location: String, reason: String },
+}
+
+const REMEDY: &str = "Nothing was changed. Restore this file from a backup or a copy of the folder; starting without it \
+                      would lose what was written from there on";
+
+#[derive(Debug)]
+pub enum Append {
+    /// Ours is in the slot, durable.
+    Landed { hash: Hash, bytes: usize },
+    /// Another writer's is.
+    Lost(Box<Entry>),
+    /// Nothing is, nor will be.
+    Failed(StoreError),
+    /// Nobody can tell; this writer must not write any more.
+    Unresolved(String),
+}
+
+impl Log {
+    /// Puts one entry into slot `seq`.
+    pub async fn append(
+        &self,
+        seq: u64,
+        previous: Hash,
+        committed: UtcTime,
+        changes: &[Change],
+    ) -> Result<Append, EntryError> {
+        let header = Header {
+            catalogue: self.catalogue,
+            seq,
+            entry_id: self.clock.random_bytes(),
+            writer: self.writer,
+            committed,
+            previous,
+        };
+        let (bytes, hash) = entry::encode(&header, changes)?;
+        let (length, started) = (bytes.len(), Stopwatch::start());
+        let landed = || Append::Landed { hash, bytes: length };
+        let outcome = self.put(seq, &header, bytes, landed).await;
+        if matches!(outcome, Append::Landed { .. }) && started.elapsed() > STALL && !self.store.exclusive() {
+            return Ok(self.check_floor(seq, outcome).await);
+        }
+        Ok(outcome)
+    }
+
+    async fn put(&self, seq: u64, header: &Header, bytes: Bytes, landed: impl Fn() -> Append) -> Append {
+        let path = paths::log_entry(seq);
+        let mut last_reason = String::new();
+        for attempt in 0..RESOLVE_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(RESOLVE_PAUSE * 2u32.pow(attempt - 1)).await;
+            }
+            // The same bytes, so that a first put that lands late is still recognised as ours.
+            let first_failure = match self.store.create(&path, bytes.clone()).await {
+                Create::Created => return landed(),
+                Create::Failed(error) if attempt == 0 => return Append::Failed(error),
+                Create::Exists => None,
+                // After an unclear try, "failed" speaks of this try only.
+                Create::Failed(error) | Create::Unclear(error) => Some(error),
+            };
+            match self.read(seq).await {
+                Ok(Some(found)) if found.header.entry_id == header.entry_id => {
+                    // Seen is not flushed: on a local disk an unclear outcome means that the folder's flush failed.
+                    if !self.store.exclusive() {
+                        return landed();
+                    }
+                    return Append::Unresolved(first_failure.map_or_else(
+                        || {
+                            format!(
+                                "{} is in place, but it is unclear whether it is durable",
+                                self.store.location(&path)
+                            )
+                        },
+                        |error| error.to_string(),
+                    ));
+                }
+                Ok(Some(winner)) => return Append::Lost(Box::new(winner)),
+                // Not there (yet): try the same put again, never the next slot.
+                Ok(None) => last_reason = first_failure.map_or_else(String::new, |error| error.to_string()),
+                Err(LogError::Store(error)) => last_reason = error.to_string(),
+                Err(error) => return Append::Unresolved(error.to_string()),
+            }
+        }
+        Append::Unresolved(format!("log slot {seq} stays unclear: {last_reason}"))
+    }
+
+    /// After a stall: a slot below the floor may have been emptied before we filled it, so nobody would replay it.
+    async fn check_floor(&self, seq: u64, landed: Append) -> Append {
+        match self.is_below_floor(seq).await {
+            Ok(false) => landed,
+            Ok(true) => Append::Unresolved(format!("the put of log entry {seq} stalled until its slot was truncated")),
+            Err(error) => Append::Unresolved(error.to_string()),
+        }
+    }
+
+    /// Whether the entries of this slot's block may be gone.
+    pub async fn is_below_floor(&self, seq: u64) -> Result<bool, StoreError> {
+        Ok(self.store.read(&paths::floor_mark(paths::floor_block(seq))).await?.is_some())
+    }
+
+    /// The entry in a slot, if one is there and everything in it holds.
+    pub async fn read(&self, seq: u64) -> Result<Option<Entry>, LogError> {
+        let path = paths::log_entry(seq);
+        let Some(bytes) = self.store.read(&path).await? else { return Ok(None) };
+        let location = || self.store.location(&path);
+        let entry = entry::decode(&bytes).map_err(|error| LogError::Damaged { location: location(), error })?;
+        let foreign = |reason: &str| LogError::Foreign { location: location(), reason: reason.to_owned() };
+        if entry.header.catalogue != self.catalogue {
+            return Err(foreign("it is of another catalogue"));
+        }
+        if entry.header.seq != seq {
+            return Err(foreign(&format!("it is entry {}", entry.header.seq)));
+        }
+        Ok(Some(entry))
+    }
+
+    /// Fails if there is an entry beyond a slot that is empty: then the slot was not the end of the log.
+    pub async fn check_end(&self, empty: u64) -> Result<(), LogError> {
+        let later = self.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)).max();
+        match later {
+            Some(later) if later > empty => {
+                Err(LogError::Gap { location: self.store.location(&paths::log_entry(empty)), later })
+            }
+            _ => Ok(()),
+        }
+    }
+}

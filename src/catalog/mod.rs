@@ -1,0 +1,291 @@
+//! The catalogue: an ordered, hash-chained commit log on object storage or a local folder, and the state that follows
+//! from it in memory. May use the domain; knows nothing of HTTP, SQL or media bytes.
+//!
+//! A write goes [`Catalog::commit`] -> committer -> log -> state; a read takes [`Catalog::read`], a state that stays as
+//! it is. No lock is shared between readers and the writer.
+
+mod change;
+mod checkpoint;
+mod committer;
+mod entry;
+mod log;
+mod paths;
+mod recovery;
+mod rows;
+mod state;
+mod store;
+mod tables;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::domain::UtcTime;
+
+pub use change::{Change, Lsn, SegmentKey};
+pub use committer::CommitError;
+pub use state::{Draft, SegmentScan, State};
+pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
+
+use committer::{Checkpointer, Committer, Message, Pending};
+use log::Log;
+use recovery::RecoveryError;
+
+#[derive(Debug, Clone)]
+pub struct CatalogSettings {
+    /// A checkpoint is due after so many log entries...
+    pub checkpoint_entries: u64,
+    /// ...or so many bytes of them.
+    pub checkpoint_bytes: u64,
+    /// How long log entries are kept after a checkpoint covers them.
+    pub log_retention: Duration,
+    /// Weight of the requests in one log entry, at most (one request may exceed it).
+    pub max_batch_bytes: usize,
+    pub max_batch_operations: usize,
+    /// Requests that may wait to be committed; beyond it they are refused as busy.
+    pub queue_operations: usize,
+    /// Their weight, at most.
+    pub queue_bytes: usize,
+}
+
+impl Default for CatalogSettings {
+    fn default() -> Self {
+        Self {
+            checkpoint_entries: 10_000,
+            checkpoint_bytes: 64 << 20,
+            log_retention: Duration::from_secs(24 * 60 * 60),
+            max_batch_bytes: 4 << 20,
+            max_batch_operations: 4_096,
+            queue_operations: 8_192,
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store cannot keep a commit log safely: {0}")]
+    SelfTest(StoreError),
+    #[error("{location} is damaged: {reason}. Nothing was changed. Restore this file from a backup")]
+    IdentityDamaged { location: String, reason: String },
+    #[error(
+        "{location} is missing, but there is a log beside it. Nothing was changed. Restore this file from a backup"
+    )]
+    IdentityMissing { location: String },
+    #[error("{location} has format {format}, which this version cannot read: a newer tamslake wrote it")]
+    Format { location: String, format: u32 },
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error("the thread that commits could not be started: {0}")]
+    Thread(String),
+}
+
+/// A handle to the open catalogue; clones share it.
+#[derive(Clone)]
+pub struct Catalog {
+    current: Arc<ArcSwap<State>>,
+    queue: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+    queue_bytes: usize,
+    halted: Arc<OnceLock<String>>,
+    exclusive: bool,
+    opened: Opened,
+}
+
+/// What was found when the catalogue was opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Hex.
+    pub catalogue: String,
+    pub created: bool,
+    pub checkpoint: Option<u64>,
+    pub replayed: u64,
+}
+
+/// `catalog.json`: made once, never changed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    catalogue: String,
+    format: u32,
+    created: UtcTime,
+}
+
+const FORMAT: u32 = 1;
+
+impl Catalog {
+    /// Opens the catalogue on a store, making it if nothing is there, and replays its log.
+    ///
+    /// Errors name the file that is damaged, missing or foreign; nothing is repaired by leaving it out.
+    pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
+        let probe = format!("selftest/{}", checkpoint::hex(&clock.random_bytes::<8>()));
+        store::self_test(&*store, &probe).await.map_err(OpenError::SelfTest)?;
+        let (catalogue, created) = identity(&*store, &clock).await?;
+        let log = Log { store, catalogue, writer: clock.random_bytes(), clock };
+        let recovered = recovery::recover(&log).await?;
+        let opened = Opened {
+            catalogue: checkpoint::hex(&catalogue),
+            created,
+            checkpoint: recovered.checkpoint,
+            replayed: recovered.replayed,
+        };
+        let current = Arc::new(ArcSwap::from_pointee(recovered.state));
+        let halted = Arc::new(OnceLock::new());
+        let (queue, waiting) = mpsc::channel(settings.queue_operations.max(1));
+        let queue_bytes = settings.queue_bytes.clamp(1, Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        let exclusive = log.store.exclusive();
+        let committer = Committer {
+            log,
+            settings,
+            queue: waiting,
+            current: current.clone(),
+            halted: halted.clone(),
+            checkpointer: Checkpointer::new(opened.replayed),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        // A thread of its own: deciding and encoding a large batch must not hold up requests.
+        std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || runtime.block_on(committer.run()))
+            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        Ok(Self { current, queue, room: Arc::new(Semaphore::new(queue_bytes)), queue_bytes, halted, exclusive, opened })
+    }
+
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The state as this process knows it. Where other writers exist it may lag; [`Catalog::read`] does not.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.current.load_full()
+    }
+
+    /// A state that has every commit acknowledged before this call, by whatever writer.
+    pub async fn read(&self) -> Result<Arc<State>, CommitError> {
+        if !self.exclusive {
+            self.refresh().await?;
+        }
+        Ok(self.snapshot())
+    }
+
+    async fn refresh(&self) -> Result<(), CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Message::Refresh(answer)).await.map_err(|_| CommitError::Closed)?;
+        answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Decides and commits one change, atomically, against exactly the state it lands on.
+    ///
+    /// `decide` is pure and may run several times; the last run counts. `weight` is about how many bytes of memory the
+    /// request holds. Returns when the change is durable; a decision without effects returns when those it saw are.
+    pub async fn commit<T, E, F>(&self, weight: usize, decide: F) -> Result<T, E>
+    where
+        F: FnMut(&State, UtcTime) -> Result<(Vec<Change>, T), E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CommitError> + Send + 'static,
+    {
+        if let Some(reason) = self.halted.get() {
+            return Err(CommitError::Halted { reason: reason.clone() }.into());
+        }
+        // More than the whole room would never get in.
+        let weight = weight.clamp(1, self.queue_bytes);
+        let permits = u32::try_from(weight).unwrap_or(u32::MAX);
+        let permit = self.room.clone().try_acquire_many_owned(permits).map_err(|_| CommitError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        let pending = Box::new(Decision { decide, decided: None, answer });
+        self.queue.try_send(Message::Commit { pending, weight, permit }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
+        })?;
+        answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Commits what is queued, waits for a running checkpoint, and refuses everything after.
+    pub async fn close(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.queue.send(Message::Close(answer)).await.is_ok() {
+            // An error means that the committer is gone already.
+            let _ = answered.await;
+        }
+    }
+}
+
+struct Decision<F, T, E> {
+    decide: F,
+    decided: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Pending for Decision<F, T, E>
+where
+    F: FnMut(&State, UtcTime) -> Result<(Vec<Change>, T), E> + Send,
+    T: Send,
+    E: From<CommitError> + Send,
+{
+    fn decide(&mut self, state: &State, now: UtcTime) -> Vec<Change> {
+        match (self.decide)(state, now) {
+            Ok((changes, value)) => {
+                self.decided = Some(Ok(value));
+                changes
+            }
+            Err(refusal) => {
+                self.decided = Some(Err(refusal));
+                Vec::new()
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), CommitError>) {
+        let undecided = || Err(CommitError::Bug { reason: "it was never decided".into() }.into());
+        let answer = match outcome {
+            Ok(()) => self.decided.unwrap_or_else(undecided),
+            Err(error) => Err(error.into()),
+        };
+        // Who asked may have gone away; the change stands all the same.
+        let _ = self.answer.send(answer);
+    }
+}
+
+async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), OpenError> {
+    let location = store.location(paths::CATALOG);
+    let (bytes, created) = match store.read(paths::CATALOG).await? {
+        Some(bytes) => (bytes, false),
+        None => {
+            if !store.list(paths::LOG).await?.is_empty() || !store.list(paths::CHECKPOINTS).await?.is_empty() {
+                return Err(OpenError::IdentityMissing { location });
+            }
+            let identity = Identity {
+                catalogue: checkpoint::hex(&clock.random_bytes::<16>()),
+                format: FORMAT,
+                created: clock.now(),
+            };
+            let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::IdentityDamaged {
+                location: location.clone(),
+                reason: error.to_string(),
+            })?;
+            match store.create(paths::CATALOG, text.clone().into()).await {
+                Create::Created => (Bytes::from(text), true),
+                // Another process was first; its identity is the one.
+                Create::Exists | Create::Unclear(_) => {
+                    let missing = || OpenError::IdentityMissing { location: location.clone() };
+                    (store.read(paths::CATALOG).await?.ok_or_else(missing)?, false)
+                }
+                Create::Failed(error) => return Err(error.into()),
+            }
+        }
+    };
+    let damaged = |reason: String| OpenError::IdentityDamaged { location: location.clone(), reason };
+    let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if identity.format != FORMAT {
+        return Err(OpenError::Format { location, format: identity.format });
+    }
+    let catalogue = checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))?;
+    Ok((catalogue, created))
+}

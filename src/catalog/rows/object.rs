@@ -1,0 +1,148 @@
+//! Columns of `objects`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{RowError, times};
+use crate::domain::{Allocation, FlowId, Instance, MediaObject, MimeType, ObjectId, ObjectKind, StorageId};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ObjectRow {
+    id: ObjectId,
+    kind: Option<KindWord>,
+    first_flow: FlowId,
+    start_seconds: Option<i64>,
+    start_nanoseconds: Option<i32>,
+    start_inclusive: Option<bool>,
+    end_seconds: Option<i64>,
+    end_nanoseconds: Option<i32>,
+    end_inclusive: Option<bool>,
+    key_frame_count: Option<i64>,
+    init_object: Option<ObjectId>,
+    content_type: Option<String>,
+    expires: Option<i64>,
+    instances: Vec<InstanceRow>,
+    condemned: bool,
+    created: i64,
+}
+
+/// Written as text; serde's own enums would become Arrow unions.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+struct KindWord(ObjectKind);
+
+impl Clone for KindWord {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl From<KindWord> for &'static str {
+    fn from(kind: KindWord) -> Self {
+        match kind.0 {
+            ObjectKind::Media => "media",
+            ObjectKind::Init => "init",
+        }
+    }
+}
+
+impl TryFrom<String> for KindWord {
+    type Error = RowError;
+    fn try_from(word: String) -> Result<Self, RowError> {
+        match word.as_str() {
+            "media" => Ok(Self(ObjectKind::Media)),
+            "init" => Ok(Self(ObjectKind::Init)),
+            _ => Err(RowError(format!("{word:?} is no kind of Object"))),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct InstanceRow {
+    storage_id: Option<StorageId>,
+    key: Option<String>,
+    url: Option<String>,
+    label: Option<String>,
+}
+
+impl From<&Instance> for InstanceRow {
+    fn from(instance: &Instance) -> Self {
+        match instance.clone() {
+            Instance::Controlled { storage_id, key } => {
+                Self { storage_id: Some(storage_id), key: Some(key), url: None, label: None }
+            }
+            Instance::Uncontrolled { url, label } => {
+                Self { storage_id: None, key: None, url: Some(url), label: Some(label) }
+            }
+        }
+    }
+}
+
+impl TryFrom<InstanceRow> for Instance {
+    type Error = RowError;
+    fn try_from(row: InstanceRow) -> Result<Self, RowError> {
+        match (row.storage_id, row.key, row.url, row.label) {
+            (Some(storage_id), Some(key), None, None) => Ok(Self::Controlled { storage_id, key }),
+            (None, None, Some(url), Some(label)) => Ok(Self::Uncontrolled { url, label }),
+            _ => Err(RowError("an instance is neither a key on a backend nor a labelled URL".into())),
+        }
+    }
+}
+
+impl From<&MediaObject> for ObjectRow {
+    fn from(object: &MediaObject) -> Self {
+        let (start, end) = object.timerange.map_or((None, None), |range| (range.start(), range.end()));
+        let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(start);
+        let (end_seconds, end_nanoseconds, end_inclusive) = times::bound_columns(end);
+        Self {
+            id: object.id.clone(),
+            kind: object.kind.map(KindWord),
+            first_flow: object.first_flow,
+            start_seconds,
+            start_nanoseconds,
+            start_inclusive,
+            end_seconds,
+            end_nanoseconds,
+            end_inclusive,
+            key_frame_count: object.key_frame_count,
+            init_object: object.init_object.clone(),
+            content_type: object.allocation.as_ref().map(|allocation| allocation.content_type.to_string()),
+            expires: object.allocation.as_ref().map(|allocation| times::micros(allocation.expires)),
+            instances: object.instances.iter().map(InstanceRow::from).collect(),
+            condemned: object.condemned,
+            created: times::micros(object.created),
+        }
+    }
+}
+
+impl TryFrom<ObjectRow> for MediaObject {
+    type Error = RowError;
+    fn try_from(row: ObjectRow) -> Result<Self, RowError> {
+        let timerange = match row.start_seconds {
+            None => None,
+            Some(_) => Some(times::bounded(
+                (row.start_seconds, row.start_nanoseconds, row.start_inclusive),
+                (row.end_seconds, row.end_nanoseconds, row.end_inclusive),
+            )?),
+        };
+        let allocation = match (row.content_type, row.expires) {
+            (None, None) => None,
+            (Some(content_type), Some(expires)) => Some(Allocation {
+                content_type: content_type.parse::<MimeType>().map_err(RowError::new)?,
+                expires: times::utc(expires)?,
+            }),
+            _ => return Err(RowError("an allocation is half there".into())),
+        };
+        Ok(Self {
+            id: row.id,
+            kind: row.kind.map(|kind| kind.0),
+            first_flow: row.first_flow,
+            timerange,
+            key_frame_count: row.key_frame_count,
+            init_object: row.init_object,
+            allocation,
+            instances: row.instances.into_iter().map(Instance::try_from).collect::<Result<_, _>>()?,
+            condemned: row.condemned,
+            created: times::utc(row.created)?,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! The catalogue on a local disk: every file is written beside, flushed, linked into place, and its folder flushed,
+//! so that a file in place is whole and survives a power cut. (object_store's local store flushes nothing.)
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fs::FlockOperation;
+
+use super::{Create, Store, StoreError};
+
+#[derive(Debug, Clone)]
+pub struct LocalStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    next_temporary: AtomicU64,
+    /// Held for as long as the store is open: one process at a time.
+    _lock: File,
+}
+
+impl LocalStore {
+    /// Opens or makes the folder and takes it for this process alone.
+    ///
+    /// Errors: another process has it, or the folder cannot be written.
+    pub fn open(root: PathBuf) -> Result<Self, StoreError> {
+        make_folders(&root.join("tmp"))?;
+        let path = root.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| failure(&path, &error))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError {
+            location: path.display().to_string(),
+            reason: "another process has this catalogue open: stop it, or choose another data folder".into(),
+            full: false,
+        })?;
+        // Files that a crash left half-written; nothing refers to them.
+        let temporary = root.join("tmp");
+        for entry in fs::read_dir(&temporary).map_err(|error| failure(&temporary, &error))? {
+            let path = entry.map_err(|error| failure(&temporary, &error))?.path();
+            fs::remove_file(&path).map_err(|error| failure(&path, &error))?;
+        }
+        Ok(Self(Arc::new(Inner { root, next_temporary: AtomicU64::new(0), _lock: lock })))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        path: &str,
+        work: impl FnOnce(&Inner, &Path) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (inner, target) = (self.0.clone(), self.0.root.join(path));
+        let location = target.display().to_string();
+        tokio::task::spawn_blocking(move || work(&inner, &target)).await.map_err(|error| StoreError {
+            location,
+            reason: error.to_string(),
+            full: false,
+        })
+    }
+}
+
+impl Inner {
+    /// A flushed file under a temporary name, to be linked or renamed into place.
+    fn write_beside(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let name = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join("tmp").join(name.to_string());
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|error| {
+            // Best effort: what stays is removed at the next start.
+            let _ = fs::remove_file(&path);
+            failure(&path, &error)
+        })?;
+        Ok(path)
+    }
+
+    fn create(&self, target: &Path, bytes: &[u8]) -> Create {
+        if let Some(folder) = target.parent()
+            && let Err(error) = make_folders(folder)
+        {
+            return Create::Failed(error);
+        }
+        let beside = match self.write_beside(bytes) {
+            Ok(path) => path,
+            Err(error) => return Create::Failed(error),
+        };
+        let linked = fs::hard_link(&beside, target);
+        let _ = fs::remove_file(&beside);
+        match linked {
+            Ok(()) => match flush_folder_of(target) {
+                Ok(()) => Create::Created,
+                Err(error) => Create::Unclear(error),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Create::Exists,
+            Err(error) => Create::Failed(failure(target, &error)),
+        }
+    }
+
+    fn write(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Some(folder) = target.parent() {
+            make_folders(folder)?;
+        }
+        let beside = self.write_beside(bytes)?;
+        fs::rename(&beside, target).map_err(|error| {
+            let _ = fs::remove_file(&beside);
+            failure(target, &error)
+        })?;
+        flush_folder_of(target)
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn create(&self, path: &str, bytes: Bytes) -> Create {
+        match self.run(path, move |inner, target| inner.create(target, &bytes)).await {
+            Ok(outcome) => outcome,
+            Err(error) => Create::Unclear(error),
+        }
+    }
+
+    async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.run(path, move |inner, target| inner.write(target, &bytes)).await?
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        self.run(path, |_, target| match fs::read(target) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(target, &error)),
+        })
+        .await?
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.run(folder, |inner, target| {
+            let mut found = Vec::new();
+            list_below(target, &inner.root, &mut found)?;
+            found.sort_unstable();
+            Ok(found)
+        })
+        .await?
+    }
+
+    async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        self.run(path, |_, target| match fs::remove_file(target) {
+            Ok(()) => flush_folder_of(target),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failure(target, &error)),
+        })
+        .await?
+    }
+
+    fn exclusive(&self) -> bool {
+        true
+    }
+
+    fn location(&self, path: &str) -> String {
+        self.0.root.join(path).display().to_string()
+    }
+}
+
+fn failure(path: &Path, error: &io::Error) -> StoreError {
+    StoreError {
+        location: path.display().to_string(),
+        reason: error.to_string(),
+        full: matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
+    }
+}
+
+/// Makes a folder and those above it, and flushes each parent, so that the names survive too.
+fn make_folders(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent()
+        && !parent.as_os_str().is_empty()
+    {
+        make_folders(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Ok(()) => flush_folder_of(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failure(folder, &error)),
+    }
+}
+
+fn flush_folder_of(path: &Path) -> Result<(), StoreError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failure(folder, &error))
+}
+
+fn list_below(folder: &Path, root: &Path, found: &mut Vec<String>) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failure(folder, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| failure(folder, &error))?;
+        let kind = entry.file_type().map_err(|error| failure(folder, &error))?;
+        if kind.is_dir() {
+            list_below(&entry.path(), root, found)?;
+        } else if let Some(path) = entry.path().strip_prefix(root).ok().and_then(Path::to_str) {
+            // Names of ours are ASCII; a name that is not text cannot be ours.
+            found.push(path.to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_told_that_the_folder_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = LocalStore::open(folder.path().into()).unwrap();
+        let error = LocalStore::open(folder.path().into()).unwrap_err();
+        assert!(error.to_string().contains("another process"), "{error}");
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_swept_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(LocalStore::open(folder.path().into()).unwrap());
+        fs::write(folder.path().join("tmp/0"), "half").unwrap();
+        let store = LocalStore::open(folder.path().into()).unwrap();
+        assert!(fs::read_dir(folder.path().join("tmp")).unwrap().next().is_none());
+        assert!(matches!(store.0.create(&folder.path().join("log/1"), b"x"), Create::Created));
+    }
+
+    #[test]
+    fn an_exists_leaves_the_old_bytes_and_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(folder.path().into()).unwrap();
+        let target = folder.path().join("log/1");
+        assert!(matches!(store.0.create(&target, b"one"), Create::Created));
+        assert!(matches!(store.0.create(&target, b"two"), Create::Exists));
+        assert_eq!(fs::read(&target).unwrap(), b"one");
+        assert!(fs::read_dir(folder.path().join("tmp")).unwrap().next().is_none());
+    }
+}

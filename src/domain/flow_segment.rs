@@ -1,0 +1,27 @@
+//! A Flow Segment: a stretch of a Flow's timeline, and the Object (or part of one) that holds it.
+
+use super::{FlowId, ObjectId, TimeRange, Timestamp};
+
+/// Never changes: a different segment is a deleted one and a new one. No two of a Flow overlap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowSegment {
+    pub flow_id: FlowId,
+    /// On the Flow's timeline; bounded and not empty.
+    pub timerange: TimeRange,
+    pub object_id: ObjectId,
+    /// Flow time = Object time + `ts_offset`.
+    pub ts_offset: Timestamp,
+    /// Duration of the last sample, where it differs; not negative.
+    pub last_duration: Option<Timestamp>,
+    /// Deprecated since TAMS 8.0; kept and returned, not used.
+    pub sample_offset: Option<i64>,
+    /// Deprecated since TAMS 8.0; kept and returned, not used.
+    pub sample_count: Option<i64>,
+}
+
+impl FlowSegment {
+    /// The part of the Object that is used, on the Object's own timeline; `None` where that leaves the range of times.
+    pub fn used_object_timerange(&self) -> Option<TimeRange> {
+        self.ts_offset.checked_neg().and_then(|back| self.timerange.shift(back))
+    }
+}

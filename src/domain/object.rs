@@ -1,0 +1,61 @@
+//! Objects: the immutable bytes that segments refer to, and the places (instances) where they can be had.
+
+use super::{FlowId, MimeType, ObjectId, StorageId, TimeRange, UtcTime};
+
+/// An Object. Media objects carry essence; init objects what a decoder needs before it. The roles never swap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MediaObject {
+    pub id: ObjectId,
+    /// `None` until the first segment (or, for an init object, the first media object) refers to it.
+    pub kind: Option<ObjectKind>,
+    /// The Flow it was allocated for, or, for bytes that live elsewhere, the Flow that brought it.
+    pub first_flow: FlowId,
+    /// Of media objects, on the Object's own timeline; fixed when it is registered.
+    pub timerange: Option<TimeRange>,
+    pub key_frame_count: Option<i64>,
+    pub init_object: Option<ObjectId>,
+    /// Present for bytes that this server keeps.
+    pub allocation: Option<Allocation>,
+    pub instances: Vec<Instance>,
+    /// Storage that nobody registered in time: it cannot be registered any more, and its bytes go.
+    pub condemned: bool,
+    pub created: UtcTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    Media,
+    Init,
+}
+
+/// Storage handed out for an Object before anything refers to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    pub content_type: MimeType,
+    /// Unless it is registered by then, the Object is collected.
+    pub expires: UtcTime,
+}
+
+/// One place where the Object's bytes are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Instance {
+    /// Kept by this server, on a storage backend, under a key that this server made.
+    Controlled { storage_id: StorageId, key: String },
+    /// Kept by somebody else; the URL is passed on as it was given.
+    Uncontrolled { url: String, label: String },
+}
+
+impl MediaObject {
+    /// Whether a segment or a media object has ever referred to it.
+    pub fn is_registered(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Keys of the bytes that this server keeps for it, with their backend.
+    pub fn controlled(&self) -> impl Iterator<Item = (StorageId, &str)> {
+        self.instances.iter().filter_map(|instance| match instance {
+            Instance::Controlled { storage_id, key } => Some((*storage_id, key.as_str())),
+            Instance::Uncontrolled { .. } => None,
+        })
+    }
+}

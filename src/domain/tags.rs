@@ -1,0 +1,28 @@
+//! Tags: names with one text or a list of texts. `"x"` and `["x"]` are different values and stay so.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a tag value is a string or a list of strings")]
+pub enum TagValue {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TagValue {
+    /// The texts that a `tag.{name}` filter compares with.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+
+    pub fn matches_any(&self, wanted: &[String]) -> bool {
+        self.texts().iter().any(|text| wanted.contains(text))
+    }
+}
+
+pub type Tags = BTreeMap<String, TagValue>;

@@ -1,0 +1,98 @@
+//! Deletes the bytes of Objects that nothing refers to any more, and of storage that nobody registered in time.
+//!
+//! An Object is condemned in the log before its bytes go, and a condemned one cannot be registered: no row ever points
+//! to bytes that were deleted. Its own row goes last, so that a crash between leaves work, not orphans.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{OperationError, Tams};
+use crate::catalog::Change;
+use crate::domain::{MediaObject, ObjectId};
+
+/// Objects in one commit.
+const CHUNK: usize = 1_000;
+/// Allocations are looked at at least this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    pub objects: u64,
+    /// Objects of which this server kept bytes.
+    pub with_bytes: u64,
+}
+
+/// Works off everything that is due now.
+pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
+    let mut done = Collected::default();
+    condemn_expired(tams).await?;
+    loop {
+        let condemned: Vec<Arc<MediaObject>> = tams.catalog.read().await?.condemned().take(CHUNK).cloned().collect();
+        if condemned.is_empty() {
+            return Ok(done);
+        }
+        for object in &condemned {
+            let mut had_bytes = false;
+            for (_, key) in object.controlled() {
+                had_bytes |= tams.media.delete(key).await?;
+            }
+            done.objects += 1;
+            done.with_bytes += u64::from(had_bytes);
+        }
+        let ids: Vec<ObjectId> = condemned.iter().map(|object| object.id.clone()).collect();
+        let deleted = ids.clone();
+        tams.catalog
+            .commit(64 * ids.len(), move |state, _| {
+                let still = deleted.iter().filter(|id| state.is_condemned(id));
+                Ok::<_, OperationError>((still.map(|id| Change::DeleteObject(id.clone())).collect(), ()))
+            })
+            .await?;
+    }
+}
+
+async fn condemn_expired(tams: &Tams) -> Result<(), OperationError> {
+    loop {
+        let now = tams.clock.now();
+        if tams.catalog.read().await?.expired_allocations(now).next().is_none() {
+            return Ok(());
+        }
+        tams.catalog
+            .commit(256 * CHUNK, move |state, now| {
+                let expired = state.expired_allocations(now).take(CHUNK);
+                let condemned = expired.map(|object| {
+                    Change::PutObject(Arc::new(MediaObject { condemned: true, ..MediaObject::clone(object) }))
+                });
+                Ok::<_, OperationError>((condemned.collect(), ()))
+            })
+            .await?;
+    }
+}
+
+/// Collects whenever something may be due, until `stop` turns true.
+pub async fn run_collector(tams: Arc<Tams>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let pause = match collect_objects(&tams).await {
+            Ok(collected) => {
+                if collected.objects > 0 {
+                    tracing::info!(objects = collected.objects, with_bytes = collected.with_bytes, "objects collected");
+                }
+                let until_next = tams.catalog.snapshot().next_expiry().map(|expiry| expiry - tams.clock.now());
+                let until_next = until_next.and_then(|wait| wait.to_std().ok());
+                // Never busy: a clock that stands still would otherwise be asked without end.
+                until_next.map_or(LONGEST_WAIT, |wait| wait.clamp(Duration::from_secs(1), LONGEST_WAIT))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "objects could not be collected; trying again soon");
+                AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = tams.collect.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}

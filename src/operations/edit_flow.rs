@@ -1,0 +1,62 @@
+//! Changes one property of a Flow.
+//! Spec: PUT_flows-flowId-label and the other sub-resources of a Flow, with their DELETE
+
+use std::sync::Arc;
+
+use super::put_flow::next_version;
+use super::{OperationError, Tams, flow_collection};
+use crate::catalog::{Change, State};
+use crate::domain::{CollectionItem, Flow, FlowId, TagValue, UtcTime};
+
+/// `None` unsets.
+#[derive(Debug, Clone)]
+pub enum FlowEdit {
+    Label(Option<String>),
+    Description(Option<String>),
+    PutTag(String, TagValue),
+    DeleteTag(String),
+    ReadOnly(bool),
+    /// 1,000 bit/s.
+    MaxBitRate(Option<u64>),
+    /// 1,000 bit/s.
+    AvgBitRate(Option<u64>),
+    FlowCollection(Vec<CollectionItem>),
+}
+
+pub async fn edit_flow(tams: &Tams, id: FlowId, edit: FlowEdit) -> Result<(), OperationError> {
+    tams.catalog.commit(2_048, move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+}
+
+fn decide(state: &State, now: UtcTime, id: FlowId, edit: &FlowEdit) -> Result<Vec<Change>, OperationError> {
+    let old = state.flow(id).ok_or(OperationError::FlowNotFound(id))?;
+    if old.read_only && !matches!(edit, FlowEdit::ReadOnly(_)) {
+        return Err(OperationError::ReadOnly(id));
+    }
+    let mut flow = Flow::clone(old);
+    match edit.clone() {
+        FlowEdit::Label(label) => flow.label = label,
+        FlowEdit::Description(description) => flow.description = description,
+        FlowEdit::PutTag(name, value) => drop(flow.tags.insert(name, value)),
+        FlowEdit::DeleteTag(name) => {
+            flow.tags.remove(&name).ok_or(OperationError::TagNotFound(name))?;
+        }
+        FlowEdit::ReadOnly(read_only) => flow.read_only = read_only,
+        FlowEdit::MaxBitRate(rate) => flow.max_bit_rate = rate,
+        FlowEdit::AvgBitRate(rate) => flow.technical.avg_bit_rate = rate,
+        FlowEdit::FlowCollection(collection) => {
+            flow_collection::check(state, id, &collection)?;
+            flow.flow_collection = collection;
+        }
+    }
+    if flow == **old {
+        return Ok(Vec::new());
+    }
+    Ok(vec![touched(flow, now)])
+}
+
+/// The Flow with new stamps, as metadata changes give it.
+pub(super) fn touched(mut flow: Flow, now: UtcTime) -> Change {
+    flow.metadata_version = next_version(&flow.metadata_version, now);
+    flow.metadata_updated = now;
+    Change::PutFlow(Arc::new(flow))
+}

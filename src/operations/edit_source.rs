@@ -1,0 +1,39 @@
+//! Changes one property of a Source.
+//! Spec: PUT_sources-sourceId-label and the other sub-resources of a Source, with their DELETE
+
+use std::sync::Arc;
+
+use super::{OperationError, Tams};
+use crate::catalog::{Change, State};
+use crate::domain::{Source, SourceId, TagValue, UtcTime};
+
+/// `None` unsets.
+#[derive(Debug, Clone)]
+pub enum SourceEdit {
+    Label(Option<String>),
+    Description(Option<String>),
+    PutTag(String, TagValue),
+    DeleteTag(String),
+}
+
+pub async fn edit_source(tams: &Tams, id: SourceId, edit: SourceEdit) -> Result<(), OperationError> {
+    tams.catalog.commit(2_048, move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+}
+
+fn decide(state: &State, now: UtcTime, id: SourceId, edit: &SourceEdit) -> Result<Vec<Change>, OperationError> {
+    let old = state.source(id).ok_or(OperationError::SourceNotFound(id))?;
+    let mut source = Source::clone(old);
+    match edit.clone() {
+        SourceEdit::Label(label) => source.label = label,
+        SourceEdit::Description(description) => source.description = description,
+        SourceEdit::PutTag(name, value) => drop(source.tags.insert(name, value)),
+        SourceEdit::DeleteTag(name) => {
+            source.tags.remove(&name).ok_or(OperationError::TagNotFound(name))?;
+        }
+    }
+    if source == **old {
+        return Ok(Vec::new());
+    }
+    source.updated = now;
+    Ok(vec![Change::PutSource(Arc::new(source))])
+}

@@ -1,0 +1,70 @@
+//! Bytes of Objects that the embedded store keeps: in while an Object is handed out, out while anything refers to it.
+//! Spec: the put_url of POST_flows-flowId-storage, and get_urls
+
+use std::error::Error;
+
+use bytes::Bytes;
+use futures::Stream;
+
+use super::{OperationError, Tams};
+use crate::catalog::State;
+use crate::domain::{MediaObject, MimeType, ObjectId};
+use crate::media::{Expect, MediaError, MediaFile};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMedia {
+    /// Bytes.
+    pub length: u64,
+    /// With its quotes.
+    pub etag: String,
+}
+
+/// Stores an Object's bytes. They may be put again until a segment refers to them; from then on they never change.
+pub async fn write_media<S, E>(
+    tams: &Tams,
+    object_id: &ObjectId,
+    key: &str,
+    body: S,
+    expect: Expect,
+) -> Result<StoredMedia, OperationError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let state = tams.catalog.read().await?;
+    let object = kept_object(&state, object_id, key)?;
+    if object.is_registered() && tams.media.stat(key).await?.is_some() {
+        return Err(OperationError::BytesImmutable(object_id.clone()));
+    }
+    // Asked again when the body is complete: it may have been registered, or be gone, by then.
+    let accept = {
+        let (catalog, object_id, key) = (tams.catalog.clone(), object_id.clone(), key.to_owned());
+        move |exists: bool| {
+            kept_object(&catalog.snapshot(), &object_id, &key).is_ok_and(|object| !(exists && object.is_registered()))
+        }
+    };
+    match tams.media.write(key, body, expect, accept).await {
+        Ok(written) => Ok(StoredMedia { length: written.length, etag: written.etag }),
+        Err(MediaError::NotAccepted) => Err(OperationError::BytesImmutable(object_id.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens an Object's bytes, with their media type. What is opened can be read to its end even if it is deleted meanwhile.
+pub async fn read_media(tams: &Tams, object_id: &ObjectId, key: &str) -> Result<(MediaFile, MimeType), OperationError> {
+    let state = tams.catalog.read().await?;
+    let object = kept_object(&state, object_id, key)?;
+    let missing = || OperationError::ObjectNotFound(object_id.clone());
+    let content_type = object.allocation.as_ref().map(|allocation| allocation.content_type.clone());
+    let file = tams.media.open_object(key).await?;
+    file.zip(content_type).ok_or_else(missing)
+}
+
+/// The Object, if the key is that of its bytes and they are not about to go.
+fn kept_object<'a>(state: &'a State, object_id: &ObjectId, key: &str) -> Result<&'a MediaObject, OperationError> {
+    state
+        .object(object_id)
+        .map(|object| &**object)
+        .filter(|object| !state.is_condemned(object_id) && object.controlled().any(|(_, known)| known == key))
+        .ok_or_else(|| OperationError::ObjectNotFound(object_id.clone()))
+}

@@ -1,0 +1,287 @@
+//! Registers segments on a Flow's timeline. Each item is decided on its own and sees the ones before it; one request is
+//! one commit.
+//! Spec: POST_flows-flowId-segments
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{OperationError, SegmentRefusal, Tams};
+use crate::catalog::{Change, Draft, State};
+use crate::domain::{
+    Flow, FlowId, FlowSegment, Instance, MediaObject, ObjectId, ObjectKind, TimeRange, Timestamp, UtcTime,
+};
+
+#[derive(Debug, Clone)]
+pub struct SegmentRequest {
+    pub object_id: ObjectId,
+    pub timerange: TimeRange,
+    pub ts_offset: Timestamp,
+    /// What the Object holds, where that is more than this segment uses; only counts at its first registration.
+    pub object_timerange: Option<TimeRange>,
+    pub last_duration: Option<Timestamp>,
+    pub sample_offset: Option<i64>,
+    pub sample_count: Option<i64>,
+    /// Where the bytes are, of Objects that this server does not keep (or besides its own).
+    pub get_urls: Option<Vec<UncontrolledUrl>>,
+    pub key_frame_count: Option<i64>,
+    pub init_object_id: Option<ObjectId>,
+}
+
+#[derive(Debug, Clone)]
+pub struct UncontrolledUrl {
+    pub url: String,
+    pub label: String,
+}
+
+/// What became of each item, in order. Errors concern the whole request; then nothing was stored.
+pub async fn register_segments(
+    tams: &Tams,
+    flow_id: FlowId,
+    requests: Vec<SegmentRequest>,
+) -> Result<Vec<Result<(), SegmentRefusal>>, OperationError> {
+    let label = tams.settings.storage_label.clone();
+    let weight = requests.len() * 512 + 512;
+    tams.catalog.commit(weight, move |state, now| decide(state, now, &label, flow_id, &requests)).await
+}
+
+type Decided = (Vec<Change>, Vec<Result<(), SegmentRefusal>>);
+
+fn decide(
+    state: &State,
+    now: UtcTime,
+    backend_label: &str,
+    flow_id: FlowId,
+    requests: &[SegmentRequest],
+) -> Result<Decided, OperationError> {
+    let flow = state.flow(flow_id).ok_or(OperationError::FlowNotFound(flow_id))?;
+    if flow.read_only {
+        return Err(OperationError::ReadOnly(flow_id));
+    }
+    if flow.technical.container.is_none() {
+        return Err(OperationError::NoContainer(flow_id));
+    }
+    let mut draft = Draft::new(state, now);
+    let outcomes = requests
+        .iter()
+        .map(|request| {
+            let rules = Rules { state: draft.state(), now, backend_label, flow, request };
+            let changes = rules.decide()?;
+            draft.extend(changes);
+            Ok(())
+        })
+        .collect();
+    Ok((draft.into_changes(), outcomes))
+}
+
+/// The rules for one segment, against the state it would land on.
+struct Rules<'a> {
+    state: &'a State,
+    now: UtcTime,
+    backend_label: &'a str,
+    flow: &'a Flow,
+    request: &'a SegmentRequest,
+}
+
+impl Rules<'_> {
+    fn decide(&self) -> Result<Vec<Change>, SegmentRefusal> {
+        let segment = self.segment()?;
+        let used = segment.used_object_timerange().ok_or(SegmentRefusal::OffsetOutOfRange(segment.timerange))?;
+        let object = self.state.object(&segment.object_id);
+        if self.state.is_condemned(&segment.object_id) {
+            return Err(SegmentRefusal::ObjectCondemned(segment.object_id));
+        }
+        let mut changes = match object {
+            Some(object) if object.is_registered() => {
+                self.check_reuse(object, used)?;
+                Vec::new()
+            }
+            object => self.first_registration(object, used)?,
+        };
+        if let Some(existing) = self.state.overlapping_segment(self.flow.id, segment.timerange) {
+            // The same registration again, as after an answer that got lost: it stands, nothing changes.
+            return if **existing == segment && changes.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(SegmentRefusal::Overlap {
+                    flow_id: self.flow.id,
+                    new: segment.timerange,
+                    existing: existing.timerange,
+                })
+            };
+        }
+        changes.push(Change::PutSegment(Arc::new(segment)));
+        Ok(changes)
+    }
+
+    /// The segment itself, as far as it can be judged alone.
+    fn segment(&self) -> Result<FlowSegment, SegmentRefusal> {
+        let request = self.request;
+        if !request.timerange.is_bounded() {
+            return Err(SegmentRefusal::Timerange(request.timerange));
+        }
+        if request.last_duration.is_some_and(|duration| duration < Timestamp::ZERO) {
+            return Err(SegmentRefusal::LastDurationNegative);
+        }
+        if let Some(negative) = request.key_frame_count.filter(|count| *count < 0) {
+            return Err(SegmentRefusal::KeyFrameCountNegative(negative));
+        }
+        if let Some(open) = request.object_timerange.filter(|range| !range.is_bounded()) {
+            return Err(SegmentRefusal::ObjectTimerange(open));
+        }
+        Ok(FlowSegment {
+            flow_id: self.flow.id,
+            timerange: request.timerange,
+            object_id: request.object_id.clone(),
+            ts_offset: request.ts_offset,
+            last_duration: request.last_duration,
+            sample_offset: request.sample_offset,
+            sample_count: request.sample_count,
+        })
+    }
+
+    /// An Object that others use already: what is said of it must be what is known, and only what it holds can be used.
+    fn check_reuse(&self, object: &MediaObject, used: TimeRange) -> Result<(), SegmentRefusal> {
+        let (request, object_id) = (self.request, || object.id.clone());
+        let Some(has) = object.timerange.filter(|_| object.kind == Some(ObjectKind::Media)) else {
+            return Err(SegmentRefusal::InitAsMedia(object_id()));
+        };
+        if request.get_urls.as_ref().is_some_and(|urls| !urls.is_empty()) && !self.repeats_urls(object) {
+            return Err(SegmentRefusal::UrlsOfKnownObject(object_id()));
+        }
+        if let Some(given) = request.object_timerange.filter(|given| *given != has) {
+            return Err(SegmentRefusal::ObjectTimerangeConflict { object_id: object_id(), has, given });
+        }
+        if let Some(given) = request.key_frame_count.filter(|given| object.key_frame_count != Some(*given)) {
+            let has = object.key_frame_count;
+            return Err(SegmentRefusal::KeyFrameCountConflict { object_id: object_id(), has, given });
+        }
+        if let Some(given) = request.init_object_id.as_ref().filter(|given| object.init_object.as_ref() != Some(given))
+        {
+            let has = object.init_object.clone();
+            return Err(SegmentRefusal::InitConflict { object_id: object_id(), has, given: given.clone() });
+        }
+        if self.flow_has_init_segments() && object.init_object.is_none() {
+            return Err(SegmentRefusal::InitMissing(self.flow.id));
+        }
+        if !has.contains(&used) {
+            return Err(SegmentRefusal::OutsideObject { object_id: object_id(), used, object_timerange: has });
+        }
+        Ok(())
+    }
+
+    /// Whether the URLs given are exactly those the Object came with, as in a repeated request.
+    fn repeats_urls(&self, object: &MediaObject) -> bool {
+        let known: BTreeSet<(&str, &str)> = object
+            .instances
+            .iter()
+            .filter_map(|instance| match instance {
+                Instance::Uncontrolled { url, label } => Some((url.as_str(), label.as_str())),
+                Instance::Controlled { .. } => None,
+            })
+            .collect();
+        let given = self.request.get_urls.iter().flatten().map(|url| (url.url.as_str(), url.label.as_str()));
+        given.collect::<BTreeSet<_>>() == known
+    }
+
+    /// The Object's first segment fixes what is known of it. It was allocated for this Flow, or lives elsewhere.
+    fn first_registration(
+        &self,
+        allocated: Option<&Arc<MediaObject>>,
+        used: TimeRange,
+    ) -> Result<Vec<Change>, SegmentRefusal> {
+        let request = self.request;
+        let object_timerange = request.object_timerange.unwrap_or(used);
+        if !object_timerange.contains(&used) {
+            let object_id = request.object_id.clone();
+            return Err(SegmentRefusal::OutsideObject { object_id, used, object_timerange });
+        }
+        let uncontrolled = self.uncontrolled_instances()?;
+        let mut object = match allocated {
+            Some(allocated) => {
+                self.check_allocation(allocated)?;
+                MediaObject::clone(allocated)
+            }
+            None if uncontrolled.is_empty() => return Err(SegmentRefusal::ObjectUnknown(request.object_id.clone())),
+            None => MediaObject {
+                id: request.object_id.clone(),
+                kind: None,
+                first_flow: self.flow.id,
+                timerange: None,
+                key_frame_count: None,
+                init_object: None,
+                allocation: None,
+                instances: Vec::new(),
+                condemned: false,
+                created: self.now,
+            },
+        };
+        let mut changes = self.init_object()?;
+        object.kind = Some(ObjectKind::Media);
+        object.timerange = Some(object_timerange);
+        object.key_frame_count = request.key_frame_count;
+        object.init_object.clone_from(&request.init_object_id);
+        object.instances.extend(uncontrolled);
+        changes.push(Change::PutObject(Arc::new(object)));
+        Ok(changes)
+    }
+
+    fn check_allocation(&self, object: &MediaObject) -> Result<(), SegmentRefusal> {
+        if object.first_flow != self.flow.id {
+            let (object_id, allocated_for) = (object.id.clone(), object.first_flow);
+            return Err(SegmentRefusal::ObjectOfOtherFlow { object_id, allocated_for });
+        }
+        if object.allocation.as_ref().is_some_and(|allocation| allocation.expires <= self.now) {
+            return Err(SegmentRefusal::AllocationExpired(object.id.clone()));
+        }
+        Ok(())
+    }
+
+    fn uncontrolled_instances(&self) -> Result<Vec<Instance>, SegmentRefusal> {
+        let mut labels = BTreeSet::new();
+        let urls = self.request.get_urls.iter().flatten().map(|UncontrolledUrl { url, label }| {
+            if !labels.insert(label) {
+                return Err(SegmentRefusal::LabelTwice(label.clone()));
+            }
+            if label == self.backend_label {
+                return Err(SegmentRefusal::LabelOfBackend(label.clone()));
+            }
+            let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+            if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || url.contains(char::is_whitespace)) {
+                return Err(SegmentRefusal::NotAUrl(url.chars().take(128).collect()));
+            }
+            Ok(Instance::Uncontrolled { url: url.clone(), label: label.clone() })
+        });
+        urls.collect()
+    }
+
+    fn flow_has_init_segments(&self) -> bool {
+        self.flow.technical.essence.init_segments().unwrap_or(false)
+    }
+
+    /// The init object of a new media object: used before, or registered now.
+    fn init_object(&self) -> Result<Vec<Change>, SegmentRefusal> {
+        let id = match (&self.request.init_object_id, self.flow_has_init_segments()) {
+            (None, false) => return Ok(Vec::new()),
+            (None, true) => return Err(SegmentRefusal::InitMissing(self.flow.id)),
+            (Some(_), false) => return Err(SegmentRefusal::InitUnexpected(self.flow.id)),
+            (Some(id), true) => id,
+        };
+        if *id == self.request.object_id {
+            return Err(SegmentRefusal::MediaAsInit(id.clone()));
+        }
+        if self.state.is_condemned(id) {
+            return Err(SegmentRefusal::ObjectCondemned(id.clone()));
+        }
+        let object = self.state.object(id).ok_or_else(|| SegmentRefusal::ObjectUnknown(id.clone()))?;
+        match object.kind {
+            Some(ObjectKind::Init) => Ok(Vec::new()),
+            Some(ObjectKind::Media) => Err(SegmentRefusal::MediaAsInit(id.clone())),
+            None => {
+                self.check_allocation(object)?;
+                let mut init = MediaObject::clone(object);
+                init.kind = Some(ObjectKind::Init);
+                Ok(vec![Change::PutObject(Arc::new(init))])
+            }
+        }
+    }
+}
