@@ -185,7 +185,10 @@ impl Config {
         if let Some(url) = &self.http.public_url {
             let host = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
             if host.is_none_or(str::is_empty) || url.contains(['?', '#']) {
-                return wrong("http.public_url", "must be an http or https URL without query, like https://tams.example.com");
+                return wrong(
+                    "http.public_url",
+                    "must be an http or https URL without query, like https://tams.example.com",
+                );
             }
         }
         if self.http.max_body.0 == 0 || self.http.max_object.0 == 0 {
@@ -193,7 +196,10 @@ impl Config {
         }
         let catalog = &self.catalog;
         if catalog.checkpoint_entries == 0 || catalog.max_batch_operations == 0 || catalog.queue_operations == 0 {
-            return wrong("catalog", "checkpoint_entries, max_batch_operations and queue_operations must be more than 0");
+            return wrong(
+                "catalog",
+                "checkpoint_entries, max_batch_operations and queue_operations must be more than 0",
+            );
         }
         Ok(())
     }
@@ -274,7 +280,8 @@ impl Serialize for Size {
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a size like \"64 KiB\" or \"8 MiB\"")))
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a size like \"64 KiB\" or \"8 MiB\"")))
     }
 }
 

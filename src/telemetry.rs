@@ -1,5 +1,7 @@
 //! Logs: structured, to standard error, as text for people or JSON for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -7,8 +9,12 @@ use crate::config::{Log, LogFormat};
 
 /// Sets up logging for the process. Errors: the level is neither a level nor a filter.
 pub fn start(log: &Log) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(&log.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // The HTTP library reports what the banner says already; a filter of the operator comes later and wins.
+    let filter = EnvFilter::builder().parse(format!("poem=warn,{}", log.level))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

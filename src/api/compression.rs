@@ -1,7 +1,7 @@
 //! Compressed answers, for clients that ask. Not poem's middleware: it misspells zstd, compresses answers of a few
 //! bytes, and unpacks request bodies without a limit.
 
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, Method, header};
 use poem::web::{Compress, CompressionAlgo, CompressionLevel};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
@@ -17,21 +17,34 @@ impl<E: Endpoint> Endpoint for Compression<E> {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let accepted: Vec<HeaderValue> = request.headers().get_all(header::ACCEPT_ENCODING).iter().cloned().collect();
-        // HEAD gets no body to compress, and says the length of the plain one.
-        let head = request.method() == poem::http::Method::HEAD;
+        let head = request.method() == Method::HEAD;
         let mut response = self.inner.call(request).await?.into_response();
         let length = response.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         if length.is_none_or(|length| length < MIN_BYTES) {
             return Ok(response);
         }
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        let algorithm = choose(accepted.iter().filter_map(|value| value.to_str().ok()));
-        Ok(match algorithm {
-            Some(algorithm) if !head => {
-                Compress::new(response, algorithm).with_quality(CompressionLevel::Fastest).into_response()
+        match choose(accepted.iter().filter_map(|value| value.to_str().ok())) {
+            None => Ok(response),
+            // There is no body; the headers are those of the compressed answer to GET, whose length is not known.
+            Some(algorithm) if head => {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name(algorithm)));
+                Ok(response)
             }
-            _ => response,
-        })
+            Some(algorithm) => {
+                Ok(Compress::new(response, algorithm).with_quality(CompressionLevel::Fastest).into_response())
+            }
+        }
+    }
+}
+
+fn name(algorithm: CompressionAlgo) -> &'static str {
+    match algorithm {
+        CompressionAlgo::BR => "br",
+        CompressionAlgo::DEFLATE => "deflate",
+        CompressionAlgo::GZIP => "gzip",
+        CompressionAlgo::ZSTD => "zstd",
     }
 }
 
@@ -76,6 +89,26 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(choose([accepted].into_iter()), chosen, "{accepted}");
+        }
+    }
+
+    async fn get(method: Method, length: usize) -> Response {
+        let body = "x".repeat(length);
+        let inner = poem::endpoint::make_sync(move |_| {
+            Response::builder().header(header::CONTENT_LENGTH, body.len()).body(body.clone())
+        });
+        let request = Request::builder().method(method).header(header::ACCEPT_ENCODING, "gzip").finish();
+        Compression { inner }.call(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_long_answers_are_compressed_and_head_tells_the_same() {
+        assert_eq!(get(Method::GET, 1000).await.header(header::CONTENT_ENCODING), None);
+        for method in [Method::GET, Method::HEAD] {
+            let response = get(method, 2000).await;
+            assert_eq!(response.header(header::CONTENT_ENCODING), Some("gzip"));
+            assert_eq!(response.header(header::VARY), Some("Accept-Encoding"));
+            assert_eq!(response.header(header::CONTENT_LENGTH), None);
         }
     }
 }

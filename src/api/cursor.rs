@@ -45,13 +45,13 @@ const LONG_TEXT: u8 = b'l';
 
 /// Place in a list of Flows, Sources or storage backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place<I> {
+pub enum ListPlace<I> {
     At(Cursor<I>),
     /// After the item with this id, whose label is too long for a token.
     AfterLabelOf(I),
 }
 
-impl<I> From<Cursor<I>> for Place<I> {
+impl<I> From<Cursor<I>> for ListPlace<I> {
     fn from(cursor: Cursor<I>) -> Self {
         match &cursor.key {
             SortKey::Text(Some(text)) if text.len() > MAX_TEXT_BYTES => Self::AfterLabelOf(cursor.id),
@@ -60,20 +60,23 @@ impl<I> From<Cursor<I>> for Place<I> {
     }
 }
 
-impl<I: Copy> Place<I> {
+impl<I: Copy> ListPlace<I> {
     /// `label_of` finds the label of an item; there is none when the item has gone, and then no way on.
     pub fn resolve(self, label_of: impl FnOnce(I) -> Option<String>) -> Result<Cursor<I>, ApiError> {
         match self {
             Self::At(cursor) => Ok(cursor),
             Self::AfterLabelOf(id) => match label_of(id) {
                 Some(label) => Ok(Cursor { key: SortKey::Text(Some(label)), id }),
-                None => Err(ApiError::bad_request("page_token", "the item at which the page before ended is gone: start again")),
+                None => Err(ApiError::bad_request(
+                    "page_token",
+                    "the item at which the page before ended is gone: start again",
+                )),
             },
         }
     }
 }
 
-impl<I: Display + FromStr> PageCursor for Place<I> {
+impl<I: Display + FromStr> PageCursor for ListPlace<I> {
     fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::AfterLabelOf(id) => [id.to_string().as_bytes(), &[LONG_TEXT]].concat(),
@@ -124,13 +127,13 @@ mod tests {
             SortKey::Text(Some(String::new())),
             SortKey::Text(Some("ü".into())),
         ] {
-            let place = Place::from(Cursor { key, id });
-            assert!(matches!(place, Place::At(_)));
-            assert_eq!(Place::from_bytes(&place.to_bytes()), Some(place));
+            let place = ListPlace::from(Cursor { key, id });
+            assert!(matches!(place, ListPlace::At(_)));
+            assert_eq!(ListPlace::from_bytes(&place.to_bytes()), Some(place));
         }
         assert_eq!(FlowId::from_bytes(&id.to_bytes()), Some(id));
         assert_eq!(i128::from_bytes(&i128::MIN.to_bytes()), Some(i128::MIN));
-        assert_eq!(Place::<FlowId>::from_bytes(b"short"), None);
+        assert_eq!(ListPlace::<FlowId>::from_bytes(b"short"), None);
     }
 
     #[test]
@@ -138,9 +141,9 @@ mod tests {
         let id: FlowId = "2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b11".parse().unwrap();
         let label = "x".repeat(100_000);
         let cursor = Cursor { key: SortKey::Text(Some(label.clone())), id };
-        let place = Place::from(cursor.clone());
+        let place = ListPlace::from(cursor.clone());
         assert!(place.to_bytes().len() < 50);
-        let place = Place::<FlowId>::from_bytes(&place.to_bytes()).unwrap();
+        let place = ListPlace::<FlowId>::from_bytes(&place.to_bytes()).unwrap();
         assert_eq!(place.clone().resolve(|_| Some(label)).unwrap(), cursor);
         assert!(place.resolve(|_| None).is_err());
     }

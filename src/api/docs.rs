@@ -83,22 +83,38 @@ fn page() -> Vec<MetaOperationParam> {
 fn order(sort_keys: &[&str]) -> Vec<MetaOperationParam> {
     let mut order = vec![query("reverse_order", flag(), "Turns the order round.")];
     if !sort_keys.is_empty() {
-        order.push(query("sort_by", one_of(sort_keys), "Times run from newest to oldest, labels upwards, items without one last."));
+        order.push(query(
+            "sort_by",
+            one_of(sort_keys),
+            "Times run from newest to oldest, labels upwards, items without one last.",
+        ));
     }
     order
 }
 
 fn tags(prefix: &str, of: &str) -> Vec<MetaOperationParam> {
     vec![
-        query(&format!("{prefix}.{{name}}"), text(), &format!("Only {of} whose tag of this name is one of these values, separated by commas.")),
-        query(&format!("{prefix}_exists.{{name}}"), flag(), &format!("Only {of} that have (true) or lack (false) a tag of this name.")),
+        query(
+            &format!("{prefix}.{{name}}"),
+            text(),
+            &format!("Only {of} whose tag of this name is one of these values, separated by commas."),
+        ),
+        query(
+            &format!("{prefix}_exists.{{name}}"),
+            flag(),
+            &format!("Only {of} that have (true) or lack (false) a tag of this name."),
+        ),
     ]
 }
 
 fn get_urls() -> Vec<MetaOperationParam> {
     let mut urls = vec![
         query("verbose_storage", flag(), "Whether get_urls tell of their storage backend too."),
-        query("accept_get_urls", text(), "Only get_urls with one of these labels, separated by commas; empty for none at all."),
+        query(
+            "accept_get_urls",
+            text(),
+            "Only get_urls with one of these labels, separated by commas; empty for none at all.",
+        ),
         query("accept_storage_ids", text(), "Only get_urls on one of these storage backends, separated by commas."),
         query("presigned", flag(), "Only get_urls that carry (true) or do not carry (false) their own permission."),
     ];
@@ -111,7 +127,8 @@ fn query_parameters(operation_id: &str) -> Vec<MetaOperationParam> {
     let label = || query("label", text(), "Only those with exactly this label.");
     let format = || query("format", ContentFormat::schema_ref(), "Only those of this format.");
     let collected_by = || {
-        let description = "Only those in a collection of one of these ids, separated by commas; empty for those in none.";
+        let description =
+            "Only those in a collection of one of these ids, separated by commas; empty for those in none.";
         query("collected_by_ids", text(), description)
     };
     match operation_id {
@@ -240,7 +257,8 @@ mod tests {
         }
         let document: Value = serde_json::from_str(&specification()).unwrap();
         let flows = &document["paths"]["/flows"]["get"];
-        let names: Vec<&str> = flows["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+        let names: Vec<&str> =
+            flows["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
         assert!(names.contains(&"tag.{name}") && names.contains(&"collected_by_ids"), "{names:?}");
         assert!(document["components"]["schemas"]["Flow"]["properties"]["essence_parameters"].is_object());
     }

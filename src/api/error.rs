@@ -85,6 +85,7 @@ impl ApiError {
         &self.0.summary
     }
 
+    #[cfg(test)]
     pub fn details(&self) -> &[Detail] {
         &self.0.details
     }

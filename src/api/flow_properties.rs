@@ -197,7 +197,11 @@ impl FlowPropertiesApi {
     /// Removes the collection of a Flow.
     ///
     /// Spec: DELETE_flows-flowId-flow-collection
-    #[oai(path = "/flows/:flowId/flow_collection", method = "delete", operation_id = "DELETE_flows-flowId-flow-collection")]
+    #[oai(
+        path = "/flows/:flowId/flow_collection",
+        method = "delete",
+        operation_id = "DELETE_flows-flowId-flow-collection"
+    )]
     async fn delete_flows_flow_id_flow_collection(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,

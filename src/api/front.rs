@@ -2,25 +2,25 @@
 //! the one body, requests are logged.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures::FutureExt;
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
-use super::Api;
 use super::error::ApiError;
 use super::json::JSON;
-use super::request::Context;
+use super::request::BodyLimit;
 use super::routes::without_body;
 use super::status::internal;
 use super::wire::Time;
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch};
 
 const REQUEST_ID: &str = "x-request-id";
 
 pub struct Front<E> {
-    pub api: Arc<Api>,
+    pub clock: Clock,
+    /// Bytes of a JSON body at most.
+    pub max_body: u64,
     pub inner: E,
 }
 
@@ -34,8 +34,8 @@ impl<E: Endpoint> Endpoint for Front<E> {
             .get(REQUEST_ID)
             .and_then(|id| id.to_str().ok())
             .filter(|id| is_sane(id))
-            .map_or_else(|| format!("{:032x}", u128::from_be_bytes(self.api.tams.clock.random_bytes())), str::to_owned);
-        request.set_data(Context { request_id: request_id.clone(), max_body: self.api.settings.max_body });
+            .map_or_else(|| format!("{:032x}", u128::from_be_bytes(self.clock.random_bytes())), str::to_owned);
+        request.set_data(BodyLimit(self.max_body));
         let method = request.method().clone();
         // The query may hold a token or a signature, so it is not logged.
         let path = request.uri().path().to_owned();
@@ -63,7 +63,7 @@ impl<E> Front<E> {
     fn answer(&self, error: poem::Error, request_id: &str) -> Response {
         let error = ApiError::from(error);
         log(&error, request_id);
-        let time = Time(self.api.tams.clock.now());
+        let time = Time(self.clock.now());
         // A tree of texts always serialises.
         let body = serde_json::to_vec(&error.body(time, request_id)).unwrap_or_default();
         let mut response = Response::builder()
@@ -73,10 +73,6 @@ impl<E> Front<E> {
             .body(body);
         for (name, value) in error.headers() {
             response.headers_mut().insert(name, value.clone());
-        }
-        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            // The rest of the body is not read, so the connection cannot carry another request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -103,7 +99,58 @@ fn is_sane(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use poem::endpoint::make_sync;
+    use poem::{EndpointExt, Route};
+    use serde_json::Value;
+
     use super::*;
+    use crate::api::routes::Methods;
+    use crate::domain::UtcTime;
+
+    async fn call(method: Method, path: &str) -> (Response, Value) {
+        let whole = make_sync(|_| "text").map_to_response().boxed();
+        let broken = make_sync(|_| -> &str { panic!("secret") }).map_to_response().boxed();
+        let inner = Route::new()
+            .at("/things", Methods::new([(Method::GET, whole)]))
+            .at("/broken", Methods::new([(Method::GET, broken)]));
+        let front = Front { clock: Clock::manual(UtcTime::UNIX_EPOCH, 1), max_body: 1, inner };
+        let request = Request::builder().method(method).uri_str(path).header(REQUEST_ID, "r-1").finish();
+        let mut response = front.call(request).await.unwrap();
+        let body = response.take_body().into_bytes().await.unwrap();
+        (response, serde_json::from_slice(&body).unwrap_or(Value::String(String::from_utf8(body.into()).unwrap())))
+    }
+
+    #[tokio::test]
+    async fn every_failure_has_the_one_body() {
+        for (method, path, status, kind) in [
+            (Method::GET, "/nothing", 404, "not_found"),
+            (Method::POST, "/things", 405, "method_not_allowed"),
+            (Method::GET, "/broken", 500, "internal"),
+        ] {
+            let (response, body) = call(method, path).await;
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.content_type(), Some("application/json"));
+            assert_eq!(response.header(REQUEST_ID), Some("r-1"));
+            assert_eq!((&body["type"], &body["request_id"]), (&kind.into(), &"r-1".into()));
+            assert_eq!(body["summary"], body["message"]);
+            assert!(!body["summary"].as_str().unwrap().contains("secret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_says_which_methods_it_knows() {
+        assert_eq!(call(Method::PUT, "/things").await.0.header("allow"), Some("GET, HEAD, OPTIONS"));
+        let (response, _) = call(Method::OPTIONS, "/things").await;
+        assert_eq!((response.status().as_u16(), response.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
+    }
+
+    #[tokio::test]
+    async fn head_is_get_without_a_body() {
+        for (path, status) in [("/things", 200), ("/nothing", 404), ("/broken", 500)] {
+            let (response, body) = call(Method::HEAD, path).await;
+            assert_eq!((response.status().as_u16(), body), (status, Value::String(String::new())), "{path}");
+        }
+    }
 
     #[test]
     fn request_ids_of_clients_are_short_and_plain() {

@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 
+use futures::StreamExt;
 use poem::http::{HeaderMap, StatusCode, header};
 use poem::{IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, Detail, DetailKind, Place};
 use super::json_error::explain;
-use super::request::Context;
+use super::request::{BodyLimit, BodyStream, drain, stream};
 use super::status::internal;
 use super::strict::Strict;
 
@@ -50,10 +51,19 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        check_headers(request.headers())?;
-        let limit = request.data::<Context>().map_or(u64::MAX, |context| context.max_body);
-        let bytes = read(body.take()?, request.headers(), limit).await?;
-        Ok(Self(parse_body(&bytes)?))
+        let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0);
+        let mut body = stream(body.take()?);
+        let bytes = match check_headers(request.headers()) {
+            Ok(()) => read(&mut body, request.headers(), limit).await,
+            Err(error) => Err(error),
+        };
+        match bytes {
+            Ok(bytes) => Ok(Self(parse_body(&bytes)?)),
+            Err(error) => {
+                drain(request.headers(), &mut body).await;
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -85,9 +95,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Reads a body up to `limit` bytes, counting itself: a chunked body announces no length.
-async fn read(body: poem::Body, headers: &HeaderMap, limit: u64) -> Result<Vec<u8>, ApiError> {
-    use futures::TryStreamExt;
-
+async fn read(body: &mut BodyStream, headers: &HeaderMap, limit: u64) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         let text = format!("The body is longer than the {limit} bytes that are taken");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
@@ -98,12 +106,8 @@ async fn read(body: poem::Body, headers: &HeaderMap, limit: u64) -> Result<Vec<u
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(announced.and_then(|length| length.try_into().ok()).unwrap_or(0));
-    let mut stream = std::pin::pin!(body.into_bytes_stream());
-    while let Some(block) = stream
-        .try_next()
-        .await
-        .map_err(|_| ApiError::bad_request("incomplete_body", "The body ended early"))?
-    {
+    while let Some(block) = body.next().await {
+        let block = block.map_err(|_| ApiError::bad_request("incomplete_body", "The body ended early"))?;
         if (bytes.len() + block.len()) as u64 > limit {
             return Err(too_large());
         }

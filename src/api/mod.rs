@@ -116,6 +116,6 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,
-        inner: front::Front { api, inner: routes },
+        inner: front::Front { clock: api.tams.clock.clone(), max_body: api.settings.max_body, inner: routes },
     }
 }

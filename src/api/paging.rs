@@ -80,7 +80,14 @@ impl<'a> Paging<'a> {
             let base = base_url(self.request, self.api.settings.public_url.as_deref());
             (link(&base, path, self.query, self.limit, &token), token)
         });
-        Paged { body: JsonReply::from_bytes(body), count, limit: self.limit, reverse_order: self.reverse_order, next, timerange: None }
+        Paged {
+            body: JsonReply::from_bytes(body),
+            count,
+            limit: self.limit,
+            reverse_order: self.reverse_order,
+            next,
+            timerange: None,
+        }
     }
 }
 
@@ -163,7 +170,8 @@ impl<T: Send> IntoResponse for Paged<T> {
         headers.insert("x-paging-count", HeaderValue::from(self.count));
         let reverse_order = if self.reverse_order { "true" } else { "false" };
         headers.insert("x-paging-reverse-order", HeaderValue::from_static(reverse_order));
-        if let Some(timerange) = self.timerange.and_then(|timerange| HeaderValue::try_from(timerange.to_string()).ok()) {
+        if let Some(timerange) = self.timerange.and_then(|timerange| HeaderValue::try_from(timerange.to_string()).ok())
+        {
             headers.insert("x-paging-timerange", timerange);
         }
         if let Some((link, token)) = self.next
@@ -188,8 +196,16 @@ impl<T: Type> ApiResponse for Paged<T> {
         let mut meta = <JsonReply<T> as ApiResponse>::meta();
         for response in &mut meta.responses {
             response.headers = vec![
-                header("Link", "URL of the next page, with rel=\"next\"; absent on the last page.", String::schema_ref()),
-                header("X-Paging-NextKey", "Value of page for the next page; absent on the last page.", String::schema_ref()),
+                header(
+                    "Link",
+                    "URL of the next page, with rel=\"next\"; absent on the last page.",
+                    String::schema_ref(),
+                ),
+                header(
+                    "X-Paging-NextKey",
+                    "Value of page for the next page; absent on the last page.",
+                    String::schema_ref(),
+                ),
                 header("X-Paging-Limit", "Items in a page at most.", u32::schema_ref()),
                 header("X-Paging-Count", "Items in this page.", u32::schema_ref()),
                 header("X-Paging-Reverse-Order", "Whether the order is reversed.", bool::schema_ref()),
@@ -217,7 +233,10 @@ mod tests {
     fn a_token_fits_the_list_and_the_filters_it_was_made_for() {
         let token = seal_for("label=a&format=b&limit=5");
         let opened = |key, path, query| open(key, path, &Query::parse(query), &token);
-        assert_eq!(opened(KEY, "/flows", "format=b&label=a&limit=9&page=x&access_token=t").as_deref(), Some(&b"cursor"[..]));
+        assert_eq!(
+            opened(KEY, "/flows", "format=b&label=a&limit=9&page=x&access_token=t").as_deref(),
+            Some(&b"cursor"[..])
+        );
         for (key, path, query) in [
             (KEY, "/sources", "label=a&format=b"),
             (KEY, "/flows", "label=a"),
@@ -244,7 +263,8 @@ mod tests {
 
     #[test]
     fn links_keep_every_filter_and_escape_what_clients_cut_at() {
-        let query = Query::parse("tag.a%2Cb=x%3By&limit=5000&page=old&timerange=[0:0_1:0)&access_token=secret&l=a%252Cb");
+        let query =
+            Query::parse("tag.a%2Cb=x%3By&limit=5000&page=old&timerange=[0:0_1:0)&access_token=secret&l=a%252Cb");
         assert_eq!(
             link("https://t/v8.2", "/flows", &query, 1000, "NEW"),
             "https://t/v8.2/flows?tag.a%2Cb=x%3By&timerange=%5B0%3A0_1%3A0%29&l=a%252Cb&limit=1000&page=NEW"

@@ -47,7 +47,8 @@ impl<'a> Query<'a> {
     where
         T: FromStr<Err: Display>,
     {
-        let parse = |text: &str| text.parse().map_err(|error: T::Err| wrong(DetailKind::Pattern, name, error.to_string()));
+        let parse =
+            |text: &str| text.parse().map_err(|error: T::Err| wrong(DetailKind::Pattern, name, error.to_string()));
         self.text(name).map(parse).transpose()
     }
 
@@ -101,7 +102,8 @@ impl<'a> Query<'a> {
         T: FromStr<Err: Display>,
     {
         let Some(texts) = self.list(name)? else { return Ok(None) };
-        let parse = |text: &String| text.parse().map_err(|error: T::Err| wrong(DetailKind::Pattern, name, error.to_string()));
+        let parse =
+            |text: &String| text.parse().map_err(|error: T::Err| wrong(DetailKind::Pattern, name, error.to_string()));
         texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
     }
 
@@ -110,7 +112,9 @@ impl<'a> Query<'a> {
     where
         T: FromStr<Err: Display>,
     {
-        Ok(self.ids("collected_by_ids")?.map(|ids| if ids.is_empty() { CollectedBy::None } else { CollectedBy::Any(ids) }))
+        Ok(self
+            .ids("collected_by_ids")?
+            .map(|ids| if ids.is_empty() { CollectedBy::None } else { CollectedBy::Any(ids) }))
     }
 
     /// `{prefix}.{name}=a,b` and `{prefix}_exists.{name}=true`. Dots after the first belong to the name.

@@ -1,14 +1,38 @@
-//! What every handler may ask of a request: its id, and the URL under which the client reached this server.
+//! What handlers may ask of a request besides its own: its body, how long that may be, and the URL under which the
+//! client reached this server.
 
-use poem::Request;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use poem::http::{HeaderMap, header};
+use poem::{Body, Request};
 
-/// Set by the outermost middleware.
-#[derive(Clone)]
-pub struct Context {
-    pub request_id: String,
-    /// Bytes of a JSON body at most.
-    pub max_body: u64,
+/// Bytes of a JSON body at most. Set by the outermost layer.
+#[derive(Clone, Copy)]
+pub struct BodyLimit(pub u64);
+
+pub type BodyStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+pub fn stream(body: Body) -> BodyStream {
+    Box::pin(body.into_bytes_stream())
+}
+
+/// Reads and forgets the rest of a body that is refused. Without it the connection breaks while the client still sends,
+/// and many clients then report the broken connection instead of the answer. Gives up on long bodies, and does not touch
+/// those that wait for a leave to be sent: reading would give it.
+pub async fn drain(headers: &HeaderMap, body: &mut BodyStream) {
+    const MOST: usize = 32 << 20;
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let mut seen = 0;
+    while let Some(Ok(block)) = body.next().await {
+        seen += block.len();
+        if seen > MOST {
+            return;
+        }
+    }
 }
 
 /// Scheme, host and prefix that the client used, without a slash at the end. Links made with it come back the same way:
@@ -29,7 +53,7 @@ fn base_of(headers: &HeaderMap, scheme: &str, authority: Option<&str>) -> String
     let host = first("x-forwarded-host")
         .filter(|host| is_authority(host))
         .or_else(|| first(header::HOST.as_str()).filter(|host| is_authority(host)))
-        .or(authority)
+        .or(authority.filter(|host| is_authority(host)))
         .unwrap_or("localhost");
     let prefix = first("x-forwarded-prefix").map(|prefix| prefix.trim_matches('/')).filter(|prefix| is_path(prefix));
     match prefix {
@@ -71,7 +95,10 @@ mod tests {
 
     #[test]
     fn strange_headers_count_as_none() {
-        assert_eq!(base(&[("host", "tams"), ("x-forwarded-host", "a b"), ("x-forwarded-proto", "javascript")]), "http://tams");
+        assert_eq!(
+            base(&[("host", "tams"), ("x-forwarded-host", "a b"), ("x-forwarded-proto", "javascript")]),
+            "http://tams"
+        );
         assert_eq!(base(&[("host", "tams"), ("x-forwarded-prefix", "a;b")]), "http://tams");
         assert_eq!(base(&[("host", "x/../y")]), "http://localhost");
     }

@@ -53,7 +53,11 @@ impl Endpoint for Methods {
             response.headers_mut().insert(header::ALLOW, self.allow.clone());
             return Ok(response);
         }
-        let text = format!("This path does not know {}: it knows {}", request.method(), self.allow.to_str().unwrap_or_default());
+        let text = format!(
+            "This path does not know {}: it knows {}",
+            request.method(),
+            self.allow.to_str().unwrap_or_default()
+        );
         let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
         Err(error.with_header(header::ALLOW, self.allow.clone()).into())
     }

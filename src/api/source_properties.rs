@@ -67,7 +67,11 @@ impl SourcePropertiesApi {
     /// Removes one tag of a Source.
     ///
     /// Spec: DELETE_sources-sourceId-tags-name
-    #[oai(path = "/sources/:sourceId/tags/:name", method = "delete", operation_id = "DELETE_sources-sourceId-tags-name")]
+    #[oai(
+        path = "/sources/:sourceId/tags/:name",
+        method = "delete",
+        operation_id = "DELETE_sources-sourceId-tags-name"
+    )]
     async fn delete_sources_source_id_tags_name(
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
@@ -103,7 +107,11 @@ impl SourcePropertiesApi {
     /// Removes the description of a Source.
     ///
     /// Spec: DELETE_sources-sourceId-description
-    #[oai(path = "/sources/:sourceId/description", method = "delete", operation_id = "DELETE_sources-sourceId-description")]
+    #[oai(
+        path = "/sources/:sourceId/description",
+        method = "delete",
+        operation_id = "DELETE_sources-sourceId-description"
+    )]
     async fn delete_sources_source_id_description(
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,

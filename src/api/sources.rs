@@ -7,7 +7,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
 use super::Api;
-use super::cursor::Place;
+use super::cursor::ListPlace;
 use super::error::ApiError;
 use super::json::{JsonArray, JsonReply};
 use super::paging::{Paged, Paging};
@@ -30,7 +30,7 @@ impl SourcesApi {
         let (filter, sort) = (filter(&query)?, sort(&query)?);
         let state = self.0.state().await?;
         let label_of = |id| state.source(id)?.label.clone();
-        let after = paging.after::<Place<SourceId>>()?.map(|place| place.resolve(label_of)).transpose()?;
+        let after = paging.after::<ListPlace<SourceId>>()?.map(|place| place.resolve(label_of)).transpose()?;
         let page = PageRequest { after, limit: paging.limit };
         let page = list_sources(&state, &filter, sort, paging.reverse_order, &page);
         let mut items = JsonArray::new();
@@ -38,7 +38,7 @@ impl SourcesApi {
             items.push(&SourceShape::from(source))?;
         }
         let count = items.count;
-        Ok(paging.reply(items.finish(), count, page.next.map(Place::from).as_ref()))
+        Ok(paging.reply(items.finish(), count, page.next.map(ListPlace::from).as_ref()))
     }
 
     /// One Source.
@@ -68,8 +68,7 @@ fn filter(query: &Query<'_>) -> Result<SourceFilter, ApiError> {
 }
 
 fn sort(query: &Query<'_>) -> Result<SourceSort, ApiError> {
-    let words =
-        [("created", SourceSort::Created), ("updated", SourceSort::Updated), ("label", SourceSort::Label)];
+    let words = [("created", SourceSort::Created), ("updated", SourceSort::Updated), ("label", SourceSort::Label)];
     Ok(query.word("sort_by", &words)?.unwrap_or_default())
 }
 

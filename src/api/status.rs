@@ -14,7 +14,9 @@ impl From<OperationError> for ApiError {
         use OperationError as E;
         let text = error.to_string();
         match error {
-            E::FlowNotFound(_) | E::SourceNotFound(_) | E::ObjectNotFound(_) | E::TagNotFound(_) => Self::not_found(text),
+            E::FlowNotFound(_) | E::SourceNotFound(_) | E::ObjectNotFound(_) | E::TagNotFound(_) => {
+                Self::not_found(text)
+            }
             E::ReadOnly(_) => Self::new(StatusCode::FORBIDDEN, "read_only", text),
             E::SourceFormat { .. } | E::FormatChange { .. } => Self::bad_request("source_conflict", text),
             E::ContainerInUse(_) => Self::bad_request("container_in_use", text),
@@ -22,6 +24,7 @@ impl From<OperationError> for ApiError {
             E::CollectsItself(_) | E::MemberNotFound(_) | E::CollectionCycle { .. } => {
                 Self::bad_request("collection_invalid", text)
             }
+            E::NoStorage => Self::bad_request("no_storage", text),
             E::StorageNotFound(_) => body_value("storage_id", text),
             E::ObjectsExist(_) => Self::bad_request("object_exists", text),
             E::ObjectTwice(_) => body_value("object_ids", text),
@@ -42,7 +45,7 @@ pub fn segment_refusal_kind(refusal: &SegmentRefusal) -> &'static str {
     use SegmentRefusal as R;
     match refusal {
         R::Overlap { .. } => "segment_overlap",
-        R::ObjectUnknown(_) | R::ObjectCondemned(_) => "object_unknown",
+        R::ObjectUnknown(_) | R::ObjectCondemned(_) | R::AllocationExpired(_) => "object_unknown",
         R::ObjectOfOtherFlow { .. } => "object_wrong_flow",
         R::UrlsOfKnownObject(_)
         | R::ObjectTimerangeConflict { .. }
@@ -107,7 +110,8 @@ impl From<MediaError> for ApiError {
                 error,
             ),
             MediaError::Stopping => {
-                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server is stopping", error).retry_after(5)
+                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server is stopping", error)
+                    .retry_after(5)
             }
             MediaError::Io { .. } | MediaError::KeyFileNotPrivate { .. } | MediaError::KeyFileMalformed { .. } => {
                 internal(error)
@@ -147,7 +151,11 @@ impl From<poem::Error> for ApiError {
             return Self::not_found("There is nothing at this path");
         }
         if error.is::<MethodNotAllowedError>() {
-            return Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not know the method");
+            return Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path does not know the method",
+            );
         }
         if let Some(parameter) = error.downcast_ref::<ParsePathError>() {
             let name = parameter.name;
@@ -155,7 +163,11 @@ impl From<poem::Error> for ApiError {
             return Self::not_found("There is nothing at this path: an id in it is malformed");
         }
         if error.is::<ContentTypeError>() {
-            return Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", "The content type of the body is not known here");
+            return Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported",
+                "The content type of the body is not known here",
+            );
         }
         if error.is::<ReadBodyError>() || error.is::<ParseRequestPayloadError>() {
             return Self::bad_request("incomplete_body", "The body could not be read");
@@ -191,7 +203,10 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.kind()), (400, "segment_overlap"));
         assert!(error.summary().starts_with("[1:0_3:0) overlaps [0:0_2:0)"));
         let error = ApiError::from(OperationError::ObjectsExist(vec!["o1".parse().unwrap()]));
-        assert!(error.details().is_empty() && error.summary().contains("already exist"), "ingest tools look for these words");
+        assert!(
+            error.details().is_empty() && error.summary().contains("already exist"),
+            "ingest tools look for these words"
+        );
         assert_eq!(ApiError::from(OperationError::ReadOnly(flow_id)).status().as_u16(), 403);
         assert_eq!(ApiError::from(poem::Error::from(NotFoundError)).status().as_u16(), 404);
     }

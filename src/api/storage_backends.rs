@@ -7,7 +7,7 @@ use poem::Request;
 use poem_openapi::OpenApi;
 
 use super::Api;
-use super::cursor::Place;
+use super::cursor::ListPlace;
 use super::error::ApiError;
 use super::json::JsonArray;
 use super::paging::{Paged, Paging};
@@ -35,14 +35,14 @@ impl StorageBackendsApi {
         let mut backends = storage_backends(&self.0.tams, &state);
         backends.retain(|backend| tags.matches(&backend.tags));
         let label_of = |id| backends.iter().find(|backend| backend.id == id).map(|backend| backend.label.clone());
-        let after = paging.after::<Place<StorageId>>()?.map(|place| place.resolve(label_of)).transpose()?;
+        let after = paging.after::<ListPlace<StorageId>>()?.map(|place| place.resolve(label_of)).transpose()?;
         let page = page(backends, paging.reverse_order, after.as_ref(), paging.limit);
         let mut items = JsonArray::new();
         for backend in &page.items {
             items.push(&StorageBackendShape::from(backend))?;
         }
         let count = items.count;
-        Ok(paging.reply(items.finish(), count, page.next.map(Place::from).as_ref()))
+        Ok(paging.reply(items.finish(), count, page.next.map(ListPlace::from).as_ref()))
     }
 }
 

@@ -102,7 +102,12 @@ pub async fn write(log: &Log, state: &State) -> Result<(), CheckpointError> {
     let file = ManifestFile { sha256: hex(&Sha256::digest(text.get())), manifest: text };
     let bytes = serde_json::to_vec(&file).map_err(|error| RowError(error.to_string()))?;
     log.store.write(&paths::checkpoint_manifest(state.seq), bytes.into()).await?;
-    verify(log, state.seq).await
+    let verified = verify(log, state.seq).await;
+    if verified.is_err() {
+        // A start would choose it and fail, although the log has everything. Best effort: it is an error either way.
+        let _ = log.store.delete(&paths::checkpoint_manifest(state.seq)).await;
+    }
+    verified
 }
 
 struct Parts<'a> {
@@ -279,29 +284,28 @@ pub struct Truncated {
     pub checkpoints: u64,
 }
 
-/// Deletes log entries that the checkpoint at `verified` covers and that are older than `retention`, in whole blocks,
-/// each behind its floor mark; and the checkpoints that no retained entry needs.
+/// Deletes log entries that are older than `retention`, in whole blocks, each behind its floor mark, and the checkpoints
+/// before them; all as far as a checkpoint, none beyond the one at `verified`, makes up for them.
 pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<Truncated, CheckpointError> {
-    let horizon = log.clock.now() - retention;
+    let horizon = (log.clock.now() - retention).timestamp_micros();
+    let finished = finished(log).await?;
+    // The newest checkpoint that is older than the retention: with it and all entries behind it, every state since the
+    // horizon can be had again.
+    let mut reach = 0;
+    for seq in finished.iter().copied().filter(|seq| *seq <= verified) {
+        if manifest(log, seq).await?.committed >= horizon {
+            break;
+        }
+        reach = seq;
+    }
     let mut done = Truncated::default();
-    let entries: Vec<u64> =
-        log.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)).collect();
     let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for seq in entries {
+    for seq in log.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)) {
         blocks.entry(paths::floor_block(seq)).or_default().push(seq);
     }
-    let mut retained_from = None;
     for (block, entries) in blocks {
         let last_of_block = (block + 1) * paths::FLOOR_BLOCK - 1;
-        // Time never runs backwards in the log, so the last entry of a block is its youngest.
-        let old = match entries.last() {
-            Some(last) if last_of_block <= verified => {
-                log.read(*last).await?.is_some_and(|entry| entry.header.committed < horizon)
-            }
-            _ => false,
-        };
-        if !old {
-            retained_from = entries.first().copied();
+        if last_of_block > reach {
             break;
         }
         let mark = paths::floor_mark(block);
@@ -313,10 +317,6 @@ pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<T
             done.entries += 1;
         }
     }
-    // Point-in-time needs one checkpoint at or before the first retained entry; a start needs the newest.
-    let finished = finished(log).await?;
-    let retained_from = retained_from.unwrap_or(verified);
-    let keep_from = finished.iter().copied().filter(|seq| *seq < retained_from).max().unwrap_or(0).min(verified);
     let mut files: Vec<(bool, u64, String)> = log
         .store
         .list(paths::CHECKPOINTS)
@@ -328,7 +328,7 @@ pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<T
     files.sort_unstable();
     for (is_part, seq, path) in files {
         // A folder without manifest below the verified one was cut short.
-        if seq < keep_from || (seq < verified && !finished.contains(&seq)) {
+        if seq < reach || (seq < verified && !finished.contains(&seq)) {
             log.store.delete(&path).await?;
             done.checkpoints += u64::from(!is_part);
         }

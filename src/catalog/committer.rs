@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::change::{Change, Lsn};
-use super::log::{Append, Log, LogError};
+use super::entry::EntryError;
+use super::log::{Append, Contact, Log, LogError};
 use super::state::State;
 use super::store::StoreError;
 use super::{CatalogSettings, checkpoint, recovery};
@@ -60,6 +61,8 @@ pub(super) struct Committer {
     pub current: Arc<ArcSwap<State>>,
     pub halted: Arc<OnceLock<String>>,
     pub checkpointer: Checkpointer,
+    /// When the state was last known to be all of the log.
+    pub contact: Contact,
 }
 
 struct Waiting {
@@ -69,6 +72,7 @@ struct Waiting {
 
 impl Committer {
     pub async fn run(mut self) {
+        let mut closed = None;
         while let Some(first) = self.queue.recv().await {
             let mut waiting = Vec::new();
             let mut refreshers = Vec::new();
@@ -97,17 +101,44 @@ impl Committer {
             if let Some(answer) = closing {
                 self.queue.close();
                 self.checkpointer.wait().await;
-                // Whoever asked may be gone; there is nobody else to tell.
-                let _ = answer.send(());
+                closed = Some(answer);
                 break;
+            }
+        }
+        // Whoever waits for the end may open the store again at once.
+        drop(self);
+        if let Some(answer) = closed {
+            // Whoever asked may be gone; there is nobody else to tell.
+            let _ = answer.send(());
+        }
+    }
+
+    async fn commit(&mut self, waiting: Vec<Waiting>) {
+        let Err((waiting, _)) = self.commit_together(waiting).await else { return };
+        // One of them cannot be written; the others must not suffer for it.
+        for one in waiting {
+            if let Err((one, error)) = self.commit_together(vec![one]).await {
+                let reason = format!("a change cannot be encoded: {error}");
+                tracing::error!(reason, "a change was refused because of an internal error");
+                answer_all(one, &Err(CommitError::Bug { reason }));
             }
         }
     }
 
-    async fn commit(&mut self, mut waiting: Vec<Waiting>) {
+    /// One entry for all; on an error none was put and none is answered.
+    async fn commit_together(&mut self, mut waiting: Vec<Waiting>) -> Result<(), (Vec<Waiting>, EntryError)> {
         if let Some(reason) = self.halted.get() {
             let error = CommitError::Halted { reason: reason.clone() };
-            return answer_all(waiting, &Err(error));
+            answer_all(waiting, &Err(error));
+            return Ok(());
+        }
+        // After an idle hour the state may be far behind; better to learn it before a put than to doubt one after it.
+        if !self.log.store.exclusive()
+            && self.log.is_long_ago(self.contact)
+            && let Err(error) = self.catch_up().await
+        {
+            answer_all(waiting, &Err(error));
+            return Ok(());
         }
         loop {
             let base = self.current.load_full();
@@ -115,35 +146,45 @@ impl Committer {
             let seq = base.seq + 1;
             let (staged, changes) = Self::stage(&base, &mut waiting, seq, now);
             if changes.is_empty() {
-                return answer_all(waiting, &Ok(()));
+                // A refusal, too, must hold against what other writers did before it was asked for.
+                let outcome = if self.log.store.exclusive() { Ok(()) } else { self.catch_up().await };
+                if outcome.is_ok() && self.current.load().seq != base.seq {
+                    continue;
+                }
+                answer_all(waiting, &outcome);
+                return Ok(());
             }
-            let appended = self.log.append(seq, base.hash, now, &changes).await;
-            match appended {
+            let before = self.log.contact();
+            match self.log.append(self.contact, seq, base.hash, now, &changes).await {
                 Ok(Append::Landed { hash, bytes }) => {
                     let mut state = staged;
                     (state.seq, state.committed, state.hash) = (seq, now, hash);
                     let state = Arc::new(state);
                     self.current.store(state.clone());
+                    self.contact = before;
                     answer_all(waiting, &Ok(()));
-                    return self.checkpointer.landed(&self.log, &self.settings, &state, bytes);
+                    self.checkpointer.landed(&self.log, &self.settings, &state, bytes);
+                    return Ok(());
                 }
                 Ok(Append::Lost(winner)) => {
                     let mut state = State::clone(&base);
                     if let Err(error) = recovery::replay(&self.log, &mut state, &winner) {
-                        return self.halt(waiting, error.to_string());
+                        self.halt(waiting, error.to_string());
+                        return Ok(());
                     }
                     self.current.store(Arc::new(state));
+                    self.contact = before;
                 }
                 Ok(Append::Failed(error)) => {
                     tracing::error!(%error, seq, "the store refused a log entry; nothing was written");
-                    return answer_all(waiting, &Err(unavailable(&error)));
+                    answer_all(waiting, &Err(unavailable(&error)));
+                    return Ok(());
                 }
-                Ok(Append::Unresolved(reason)) => return self.halt(waiting, reason),
-                Err(error) => {
-                    let reason = format!("a log entry could not be encoded: {error}");
-                    tracing::error!(reason, seq);
-                    return answer_all(waiting, &Err(CommitError::Bug { reason }));
+                Ok(Append::Unresolved(reason)) => {
+                    self.halt(waiting, reason);
+                    return Ok(());
                 }
+                Err(error) => return Err((waiting, error)),
             }
         }
     }
@@ -187,13 +228,22 @@ impl Committer {
     async fn catch_up(&mut self) -> Result<(), CommitError> {
         loop {
             let base = self.current.load_full();
+            let before = self.log.contact();
             match self.log.read(base.seq + 1).await {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    if !self.log.is_end(base.seq + 1, self.contact).await.map_err(|error| unavailable(&error))? {
+                        let reason = format!("log entry {} was truncated before it was read here", base.seq + 1);
+                        return Err(CommitError::Halted { reason });
+                    }
+                    self.contact = before;
+                    return Ok(());
+                }
                 Ok(Some(entry)) => {
                     let mut state = State::clone(&base);
                     recovery::replay(&self.log, &mut state, &entry)
                         .map_err(|error| CommitError::Halted { reason: error.to_string() })?;
                     self.current.store(Arc::new(state));
+                    self.contact = before;
                 }
                 Err(LogError::Store(error)) => return Err(unavailable(&error)),
                 Err(error) => return Err(CommitError::Halted { reason: error.to_string() }),

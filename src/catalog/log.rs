@@ -15,11 +15,12 @@ use super::store::{Create, Store, StoreError};
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::UtcTime;
 
-/// A put that took longer may belong to a slot that was truncated meanwhile; the floor mark tells.
+/// Who has not seen the end of the log for longer may fill, or find empty, a slot that was truncated meanwhile; the
+/// floor mark tells.
 const STALL: Duration = Duration::from_secs(60);
 /// How often an unclear outcome is looked into before the writer gives up.
 const RESOLVE_TRIES: u32 = 8;
-const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
+pub const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -28,6 +29,15 @@ pub struct Log {
     /// This process.
     pub writer: [u8; 16],
     pub clock: Clock,
+    /// Before an unclear outcome is looked into again; doubles each time.
+    pub resolve_pause: Duration,
+}
+
+/// A moment at which a writer knew where the log ends.
+#[derive(Clone, Copy)]
+pub struct Contact {
+    monotonic: Stopwatch,
+    wall: UtcTime,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -60,9 +70,25 @@ pub enum Append {
 }
 
 impl Log {
-    /// Puts one entry into slot `seq`.
+    pub fn contact(&self) -> Contact {
+        Contact { monotonic: Stopwatch::start(), wall: self.clock.now() }
+    }
+
+    /// By either clock: the monotonic one stands still while a machine sleeps, the other can be set.
+    pub fn is_long_ago(&self, contact: Contact) -> bool {
+        let by_wall = (self.clock.now() - contact.wall).abs().to_std();
+        contact.monotonic.elapsed() > STALL || by_wall.is_ok_and(|passed| passed > STALL)
+    }
+
+    /// Whether an empty slot is where the log ends; `since` is when its end was last known.
+    pub async fn is_end(&self, seq: u64, since: Contact) -> Result<bool, StoreError> {
+        Ok(self.store.exclusive() || !self.is_long_ago(since) || !self.is_below_floor(seq).await?)
+    }
+
+    /// Puts one entry into slot `seq`, which was the end of the log at `since`.
     pub async fn append(
         &self,
+        since: Contact,
         seq: u64,
         previous: Hash,
         committed: UtcTime,
@@ -77,13 +103,18 @@ impl Log {
             previous,
         };
         let (bytes, hash) = entry::encode(&header, changes)?;
-        let (length, started) = (bytes.len(), Stopwatch::start());
+        let length = bytes.len();
         let landed = || Append::Landed { hash, bytes: length };
         let outcome = self.put(seq, &header, bytes, landed).await;
-        if matches!(outcome, Append::Landed { .. }) && started.elapsed() > STALL && !self.store.exclusive() {
-            return Ok(self.check_floor(seq, outcome).await);
+        if !matches!(outcome, Append::Landed { .. }) {
+            return Ok(outcome);
         }
-        Ok(outcome)
+        // A slot below the floor may have been emptied before we filled it, so nobody would replay it.
+        Ok(match self.is_end(seq, since).await {
+            Ok(true) => outcome,
+            Ok(false) => Append::Unresolved(format!("log entry {seq} was put after its slot had been truncated")),
+            Err(error) => Append::Unresolved(error.to_string()),
+        })
     }
 
     async fn put(&self, seq: u64, header: &Header, bytes: Bytes, landed: impl Fn() -> Append) -> Append {
@@ -91,7 +122,7 @@ impl Log {
         let mut last_reason = String::new();
         for attempt in 0..RESOLVE_TRIES {
             if attempt > 0 {
-                tokio::time::sleep(RESOLVE_PAUSE * 2u32.pow(attempt - 1)).await;
+                self.pause(attempt).await;
             }
             // The same bytes, so that a first put that lands late is still recognised as ours.
             let first_failure = match self.store.create(&path, bytes.clone()).await {
@@ -127,12 +158,12 @@ impl Log {
         Append::Unresolved(format!("log slot {seq} stays unclear: {last_reason}"))
     }
 
-    /// After a stall: a slot below the floor may have been emptied before we filled it, so nobody would replay it.
-    async fn check_floor(&self, seq: u64, landed: Append) -> Append {
-        match self.is_below_floor(seq).await {
-            Ok(false) => landed,
-            Ok(true) => Append::Unresolved(format!("the put of log entry {seq} stalled until its slot was truncated")),
-            Err(error) => Append::Unresolved(error.to_string()),
+    async fn pause(&self, attempt: u32) {
+        if self.resolve_pause.is_zero() {
+            // Simulated: there is no time, only others who may go first.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.resolve_pause * 2u32.pow(attempt - 1)).await;
         }
     }
 
@@ -157,14 +188,18 @@ impl Log {
         Ok(Some(entry))
     }
 
-    /// Fails if there is an entry beyond a slot that is empty: then the slot was not the end of the log.
-    pub async fn check_end(&self, empty: u64) -> Result<(), LogError> {
-        let later = self.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)).max();
-        match later {
-            Some(later) if later > empty => {
-                Err(LogError::Gap { location: self.store.location(&paths::log_entry(empty)), later })
+    /// Whether a slot that was empty still is the end of the log; false if another writer has filled it since.
+    ///
+    /// Fails if there is an entry beyond the empty slot: then it never was the end.
+    pub async fn check_end(&self, empty: u64) -> Result<bool, LogError> {
+        let paths = self.store.list(paths::LOG).await?;
+        let later: Vec<u64> =
+            paths.iter().filter_map(|path| paths::parse_log_entry(path)).filter(|seq| *seq >= empty).collect();
+        match later.last() {
+            Some(last) if !later.contains(&empty) => {
+                Err(LogError::Gap { location: self.store.location(&paths::log_entry(empty)), later: *last })
             }
-            _ => Ok(()),
+            last => Ok(last.is_none()),
         }
     }
 }

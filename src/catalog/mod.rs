@@ -22,6 +22,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -33,7 +34,7 @@ pub use state::{Draft, SegmentScan, State};
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
 
 use committer::{Checkpointer, Committer, Message, Pending};
-use log::Log;
+use log::{Log, RESOLVE_PAUSE};
 use recovery::RecoveryError;
 
 #[derive(Debug, Clone)]
@@ -116,6 +117,15 @@ struct Identity {
     catalogue: String,
     format: u32,
     created: UtcTime,
+    /// Of the values above: a flipped bit would make all other files look foreign.
+    sha256: String,
+}
+
+impl Identity {
+    fn checksum(&self) -> String {
+        let text = format!("{}\n{}\n{}\n", self.catalogue, self.format, self.created.timestamp_micros());
+        checkpoint::hex(&Sha256::digest(text))
+    }
 }
 
 const FORMAT: u32 = 1;
@@ -125,10 +135,27 @@ impl Catalog {
     ///
     /// Errors name the file that is damaged, missing or foreign; nothing is repaired by leaving it out.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
+        let (catalog, committer) = Self::recover(store, clock, settings).await?;
+        let runtime = tokio::runtime::Handle::current();
+        // A thread of its own: deciding and encoding a large batch must not hold up requests.
+        std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || runtime.block_on(committer.run()))
+            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        Ok(catalog)
+    }
+
+    /// The catalogue and its committer, which does not run yet.
+    async fn recover(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        settings: CatalogSettings,
+    ) -> Result<(Self, Committer), OpenError> {
         let probe = format!("selftest/{}", checkpoint::hex(&clock.random_bytes::<8>()));
         store::self_test(&*store, &probe).await.map_err(OpenError::SelfTest)?;
         let (catalogue, created) = identity(&*store, &clock).await?;
-        let log = Log { store, catalogue, writer: clock.random_bytes(), clock };
+        let log = Log { store, catalogue, writer: clock.random_bytes(), clock, resolve_pause: RESOLVE_PAUSE };
+        let contact = log.contact();
         let recovered = recovery::recover(&log).await?;
         let opened = Opened {
             catalogue: checkpoint::hex(&catalogue),
@@ -148,14 +175,10 @@ impl Catalog {
             current: current.clone(),
             halted: halted.clone(),
             checkpointer: Checkpointer::new(opened.replayed),
+            contact,
         };
-        let runtime = tokio::runtime::Handle::current();
-        // A thread of its own: deciding and encoding a large batch must not hold up requests.
-        std::thread::Builder::new()
-            .name("committer".into())
-            .spawn(move || runtime.block_on(committer.run()))
-            .map_err(|error| OpenError::Thread(error.to_string()))?;
-        Ok(Self { current, queue, room: Arc::new(Semaphore::new(queue_bytes)), queue_bytes, halted, exclusive, opened })
+        let room = Arc::new(Semaphore::new(queue_bytes));
+        Ok((Self { current, queue, room, queue_bytes, halted, exclusive, opened }, committer))
     }
 
     pub fn opened(&self) -> &Opened {
@@ -261,11 +284,13 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
             if !store.list(paths::LOG).await?.is_empty() || !store.list(paths::CHECKPOINTS).await?.is_empty() {
                 return Err(OpenError::IdentityMissing { location });
             }
-            let identity = Identity {
+            let mut identity = Identity {
                 catalogue: checkpoint::hex(&clock.random_bytes::<16>()),
                 format: FORMAT,
                 created: clock.now(),
+                sha256: String::new(),
             };
+            identity.sha256 = identity.checksum();
             let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::IdentityDamaged {
                 location: location.clone(),
                 reason: error.to_string(),
@@ -285,6 +310,9 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
     let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if identity.format != FORMAT {
         return Err(OpenError::Format { location, format: identity.format });
+    }
+    if identity.checksum() != identity.sha256 {
+        return Err(damaged("it does not match its checksum".into()));
     }
     let catalogue = checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))?;
     Ok((catalogue, created))

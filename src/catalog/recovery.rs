@@ -42,16 +42,21 @@ pub async fn recover(log: &Log) -> Result<Recovered, RecoveryError> {
         None => State::empty(),
     };
     let first = state.seq + 1;
-    let mut entries = futures::stream::iter(first..).map(|seq| log.read(seq)).buffered(READ_AHEAD);
-    while let Some(entry) = entries.next().await.transpose()?.flatten() {
-        replay(log, &mut state, &entry)?;
+    loop {
+        let mut entries = futures::stream::iter(state.seq + 1..).map(|seq| log.read(seq)).buffered(READ_AHEAD);
+        while let Some(entry) = entries.next().await.transpose()?.flatten() {
+            replay(log, &mut state, &entry)?;
+        }
+        let next = state.seq + 1;
+        // Before the gap that a truncation leaves is taken for a lost entry.
+        if log.is_below_floor(next).await.map_err(LogError::from)? {
+            return Err(RecoveryError::CheckpointLost { location: log.store.location(paths::CHECKPOINTS), next });
+        }
+        // Other writers may go on meanwhile.
+        if log.check_end(next).await? {
+            return Ok(Recovered { replayed: next - first, state, checkpoint });
+        }
     }
-    let next = state.seq + 1;
-    log.check_end(next).await?;
-    if log.is_below_floor(next).await.map_err(LogError::from)? {
-        return Err(RecoveryError::CheckpointLost { location: log.store.location(paths::CHECKPOINTS), next });
-    }
-    Ok(Recovered { replayed: next - first, state, checkpoint })
 }
 
 /// Applies the entry after the state's last one. On an error the state may be half changed: throw it away.

@@ -34,17 +34,18 @@ pub struct State {
     pub(super) segments_updated: OrdMap<FlowId, UtcTime>,
 
     // What follows from the tables above.
-    flows_by_source: OrdSet<(SourceId, FlowId)>,
+    pub(super) flows_by_source: OrdSet<(SourceId, FlowId)>,
     /// (member, collector)
-    collectors: OrdSet<(FlowId, FlowId)>,
+    pub(super) collectors: OrdSet<(FlowId, FlowId)>,
     /// How many segments of a Flow refer to an Object.
-    references: OrdMap<(ObjectId, FlowId), u64>,
+    pub(super) references: OrdMap<(ObjectId, FlowId), u64>,
     /// (init object, media object that needs it)
-    init_users: OrdSet<(ObjectId, ObjectId)>,
-    /// Registered Objects that nothing refers to any more, and storage that expired unregistered: never to be used again, their bytes to be deleted.
-    condemned: OrdSet<ObjectId>,
+    pub(super) init_users: OrdSet<(ObjectId, ObjectId)>,
+    /// Registered Objects that nothing refers to any more, and storage that expired unregistered: never to be used
+    /// again, their bytes to be deleted.
+    pub(super) condemned: OrdSet<ObjectId>,
     /// Storage handed out and not registered yet, by expiry.
-    allocations: OrdSet<(UtcTime, ObjectId)>,
+    pub(super) allocations: OrdSet<(UtcTime, ObjectId)>,
 }
 
 /// A decision in several steps, each of which sees the ones before it.
@@ -284,7 +285,7 @@ impl State {
                 self.sources.insert(source.id, Stored { lsn, row: source.clone() });
                 Ok(())
             }
-            Change::DeleteSource(id) => self.sources.remove(id).map(drop).ok_or("the Source to delete is not there"),
+            Change::DeleteSource(id) => self.delete_source(*id),
             Change::PutFlow(flow) => self.put_flow(flow, lsn),
             Change::DeleteFlow(id) => self.delete_flow(*id),
             Change::PutObject(object) => {
@@ -315,6 +316,14 @@ impl State {
         self.flows_by_source.insert((flow.source_id, flow.id));
         self.collectors.extend(flow.flow_collection.iter().map(|item| (item.id, flow.id)));
         if self.sources.contains_key(&flow.source_id) { Ok(()) } else { Err("a Flow is put without its Source") }
+    }
+
+    fn delete_source(&mut self, id: SourceId) -> Result<(), &'static str> {
+        self.sources.remove(&id).ok_or("the Source to delete is not there")?;
+        if self.flows_of_source(id).next().is_some() {
+            return Err("a Source is deleted before its Flows");
+        }
+        Ok(())
     }
 
     fn delete_flow(&mut self, id: FlowId) -> Result<(), &'static str> {
@@ -373,12 +382,19 @@ impl State {
     }
 
     pub(super) fn put_segment(&mut self, segment: &Arc<FlowSegment>, lsn: Lsn) -> Result<(), &'static str> {
+        if !self.flows.contains_key(&segment.flow_id) {
+            return Err("a segment is put without its Flow");
+        }
         if self.overlapping_segment(segment.flow_id, segment.timerange).is_some() {
             return Err("a segment overlaps another of its Flow");
         }
         match self.object(&segment.object_id) {
             Some(object) if object.kind == Some(ObjectKind::Media) => {}
             _ => return Err("a segment refers to an Object that is not registered as media"),
+        }
+        // Its bytes may be gone already.
+        if self.is_condemned(&segment.object_id) {
+            return Err("a segment refers to an Object that is condemned");
         }
         self.segments.insert(SegmentKey::of(segment), Stored { lsn, row: segment.clone() });
         *self.references.entry((segment.object_id.clone(), segment.flow_id)).or_insert(0) += 1;
@@ -398,6 +414,10 @@ impl State {
     }
 
     fn delete_within(&mut self, flow_id: FlowId, timerange: TimeRange) -> Result<(), &'static str> {
+        // It has no ends, and would be read from the log as eternity.
+        if timerange.is_never() {
+            return Err("segments are deleted within no time at all");
+        }
         let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
         let keys: Vec<SegmentKey> = self
             .scan_segments(&scan)

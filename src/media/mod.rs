@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use local::{Listed, LocalMedia, MediaFile, Stat, new_key};
 pub use range::{DigestError, RangeOutcome};
-pub use signing::{Access, SignatureError, UrlSigner, expiry, load_or_create_key};
+pub use signing::{Access, SignatureError, UrlSigner, derived_key, expiry, load_or_create_key};
 pub use upload::{Expect, Written};
 
 /// What can go wrong with media bytes.

@@ -135,6 +135,14 @@ pub fn expiry(now: DateTime<Utc>, ttl: Duration) -> DateTime<Utc> {
     DateTime::from_timestamp(minutes * 60, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
+/// A key for another purpose, from which nothing of `key` follows.
+pub fn derived_key(key: [u8; 32], purpose: &[u8]) -> [u8; 32] {
+    let mut message = Sha256::new();
+    message.update(key);
+    message.update(purpose);
+    message.finalize().into()
+}
+
 /// Reads the secret key from its file, or makes the file (mode 0600) from `fresh` bytes if it is not there.
 ///
 /// Two servers that start at once on the same file end with the same key. Blocks: call it while starting.

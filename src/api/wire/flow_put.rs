@@ -178,13 +178,31 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        assert_eq!(refusal(|f| f["essence_parameters"]["frame_width"] = json!("x")), ("body.essence_parameters.frame_width".into(), "int_parsing"));
-        assert_eq!(refusal(|f| f["essence_parameters"]["speed"] = json!(1)), ("body.essence_parameters.speed".into(), "extra_forbidden"));
-        assert_eq!(refusal(|f| f["essence_parameters"]["frame_rate"]["numerator"] = json!(0)), ("body.essence_parameters.frame_rate.numerator".into(), "int_parsing"));
-        assert_eq!(refusal(|f| f["essence_parameters"]["vfr"] = json!(true)), ("body.essence_parameters".into(), "value_error"));
-        assert_eq!(refusal(|f| f["essence_parameters"] = json!({"frame_width": 1, "frame_height": 1})), ("body.essence_parameters".into(), "value_error"));
+        assert_eq!(
+            refusal(|f| f["essence_parameters"]["frame_width"] = json!("x")),
+            ("body.essence_parameters.frame_width".into(), "int_parsing")
+        );
+        assert_eq!(
+            refusal(|f| f["essence_parameters"]["speed"] = json!(1)),
+            ("body.essence_parameters.speed".into(), "extra_forbidden")
+        );
+        assert_eq!(
+            refusal(|f| f["essence_parameters"]["frame_rate"]["numerator"] = json!(0)),
+            ("body.essence_parameters.frame_rate.numerator".into(), "int_parsing")
+        );
+        assert_eq!(
+            refusal(|f| f["essence_parameters"]["vfr"] = json!(true)),
+            ("body.essence_parameters".into(), "value_error")
+        );
+        assert_eq!(
+            refusal(|f| f["essence_parameters"] = json!({"frame_width": 1, "frame_height": 1})),
+            ("body.essence_parameters".into(), "value_error")
+        );
         assert_eq!(refusal(|f| f["format"] = json!("video")), ("body.format".into(), "enum"));
-        assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("source_id"))), ("body.source_id".into(), "missing"));
+        assert_eq!(
+            refusal(|f| drop(f.as_object_mut().unwrap().remove("source_id"))),
+            ("body.source_id".into(), "missing")
+        );
         assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("format"))), ("body.format".into(), "missing"));
         assert_eq!(refusal(|f| drop(f.as_object_mut().unwrap().remove("codec"))), ("body.codec".into(), "missing"));
         assert_eq!(refusal(|f| f["label"] = json!(null)), ("body.label".into(), "string_type"));
@@ -193,10 +211,14 @@ mod tests {
         assert_eq!(refusal(|f| f["generation"] = json!(-1)), ("body.generation".into(), "int_parsing"));
         assert_eq!(refusal(|f| f["codec"] = json!("h264")), ("body.codec".into(), "string_pattern_mismatch"));
         assert_eq!(refusal(|f| f["tags"] = json!({"a": [1]})), ("body.tags.a".into(), "string_type"));
-        assert_eq!(refusal(|f| f["id"] = json!("2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b12")), ("body.id".into(), "value_error"));
+        assert_eq!(
+            refusal(|f| f["id"] = json!("2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b12")),
+            ("body.id".into(), "value_error")
+        );
         assert_eq!(refusal(|f| f["profile_id"] = json!(ID)), ("body.profile_id".into(), "value_error"));
         assert_eq!(
-            refusal(|f| f["flow_collection"] = json!([{"id": ID}, {"id": ID, "container_mapping": {"audio_track": {"channel_range": "x"}}}])),
+            refusal(|f| f["flow_collection"] =
+                json!([{"id": ID}, {"id": ID, "container_mapping": {"audio_track": {"channel_range": "x"}}}])),
             ("body.flow_collection[1].container_mapping".into(), "string_pattern_mismatch")
         );
     }
@@ -218,9 +240,12 @@ mod tests {
         assert_eq!(multi.technical.essence, Essence::Multi(None));
         let data = json!({"id": ID, "source_id": ID, "format": "urn:x-nmos:format:data", "codec": "application/json"});
         assert_eq!(refusal(|f| *f = data.clone()), ("body.essence_parameters".into(), "missing"));
-        assert!(put(|f| {
-            *f = data;
-            f["essence_parameters"] = json!({});
-        }).is_ok());
+        assert!(
+            put(|f| {
+                *f = data;
+                f["essence_parameters"] = json!({});
+            })
+            .is_ok()
+        );
     }
 }

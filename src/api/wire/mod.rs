@@ -2,7 +2,7 @@
 //! makes the struct for serde and its schema for the OpenAPI document from the same lines.
 
 #[macro_use]
-mod shape;
+pub mod shape;
 
 mod flow;
 mod flow_put;
@@ -27,6 +27,6 @@ use serde::{Deserialize, Deserializer};
 
 /// For optional keys: one that is there has a value. Without it serde takes `null` for a missing key, and a client's
 /// mistake would pass as an absent label.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -61,7 +61,9 @@ shape! {
 
 impl From<SegmentPost> for SegmentRequest {
     fn from(post: SegmentPost) -> Self {
-        let urls = |urls: Vec<GetUrlPost>| urls.into_iter().map(|at| UncontrolledUrl { url: at.url, label: at.label }).collect();
+        let urls = |urls: Vec<GetUrlPost>| {
+            urls.into_iter().map(|at| UncontrolledUrl { url: at.url, label: at.label }).collect()
+        };
         Self {
             object_id: post.object_id,
             timerange: post.timerange,
@@ -105,10 +107,10 @@ impl<'de> Deserialize<'de> for Segments {
 }
 
 api_type!(
-    Segments,
+    [] Segments,
     "Segments",
-    inline(MetaSchema { one_of: vec![SegmentPost::schema_ref(), <Vec<SegmentPost>>::schema_ref()], ..MetaSchema::ANY }),
-    SegmentPost::register
+    inline(MetaSchema { one_of: vec![<SegmentPost as Type>::schema_ref(), <Vec<SegmentPost> as Type>::schema_ref()], ..MetaSchema::ANY }),
+    <SegmentPost as Type>::register
 );
 
 shape! {
@@ -197,7 +199,13 @@ shape! {
 }
 
 impl FailedSegment<'static> {
-    pub fn new(object_id: ObjectId, timerange: TimeRange, error_type: &'static str, summary: String, time: Time) -> Self {
+    pub fn new(
+        object_id: ObjectId,
+        timerange: TimeRange,
+        error_type: &'static str,
+        summary: String,
+        time: Time,
+    ) -> Self {
         Self { object_id, timerange, error: SegmentError { error_type, summary, time } }
     }
 }
@@ -219,7 +227,8 @@ mod tests {
     use crate::api::json::parse_at;
 
     fn parse(text: &str) -> Result<Segments, (String, &'static str)> {
-        parse_at(text.as_bytes(), &["body"]).map_err(|error| (error.details()[0].path(), error.details()[0].kind.word()))
+        parse_at(text.as_bytes(), &["body"])
+            .map_err(|error| (error.details()[0].path(), error.details()[0].kind.word()))
     }
 
     #[test]
@@ -234,10 +243,15 @@ mod tests {
 
     #[test]
     fn an_error_inside_a_list_is_named_with_its_place() {
-        let place = |text: &str, path: &str, kind| assert_eq!(parse(text).unwrap_err(), (path.to_owned(), kind), "{text}");
+        let place =
+            |text: &str, path: &str, kind| assert_eq!(parse(text).unwrap_err(), (path.to_owned(), kind), "{text}");
         place(r#"[{"object_id":"o1","timerange":"[0:0_1:0)"},{"object_id":"o2"}]"#, "body[1].timerange", "missing");
         place(r#"[{"object_id":"o1","timerange":"1-2"}]"#, "body[0].timerange", "string_pattern_mismatch");
-        place(r#"{"object_id":"o1","timerange":"[0:0_1:0)","get_urls":[{"url":"https://a"}]}"#, "body.get_urls[0].label", "missing");
+        place(
+            r#"{"object_id":"o1","timerange":"[0:0_1:0)","get_urls":[{"url":"https://a"}]}"#,
+            "body.get_urls[0].label",
+            "missing",
+        );
         place(r#"{"object_id":"","timerange":"[0:0_1:0)"}"#, "body.object_id", "string_pattern_mismatch");
         place(r#""text""#, "body", "model_type");
         place("[[]]", "body[0]", "model_type");

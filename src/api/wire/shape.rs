@@ -14,7 +14,10 @@ pub fn object_schema(doc: &'static str, properties: Vec<Property>) -> MetaSchema
     MetaSchema {
         description: Some(doc.trim()),
         required: properties.iter().filter(|property| property.required).map(|property| property.key).collect(),
-        properties: properties.into_iter().map(|property| (property.key, described(property.schema, property.doc))).collect(),
+        properties: properties
+            .into_iter()
+            .map(|property| (property.key, described(property.schema, property.doc)))
+            .collect(),
         ..MetaSchema::new("object")
     }
 }
@@ -39,7 +42,7 @@ pub fn one_word_of(words: &[&'static str]) -> MetaSchemaRef {
 
 /// Gives a type its place in the OpenAPI document; parsing and writing stay serde's.
 macro_rules! api_type {
-    ($(<$life:lifetime>)? $type:ty, $name:expr, $schema:expr, $register:expr) => {
+    ([$($life:lifetime)?] $type:ty, $name:expr, $schema:expr, $register:expr) => {
         impl $(<$life>)? poem_openapi::types::Type for $type {
             const IS_REQUIRED: bool = true;
             type RawValueType = Self;
@@ -101,7 +104,7 @@ macro_rules! shape {
         }
 
         api_type!(
-            $(<$life>)? $name $(<$life>)?,
+            [$($life)?] $name $(<$life>)?,
             $schema,
             poem_openapi::registry::MetaSchemaRef::Reference($schema.to_owned()),
             |registry| {

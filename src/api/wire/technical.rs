@@ -38,7 +38,7 @@ fn nested<const N: usize>(properties: [(&'static str, MetaSchemaRef, bool); N]) 
 
 macro_rules! described {
     ($type:ty, $name:literal, $doc:literal, [$(($key:literal, $schema:expr, $required:expr, $about:literal)),* $(,)?]) => {
-        api_type!($type, $name, MetaSchemaRef::Reference($name.to_owned()), |registry| {
+        api_type!([] $type, $name, MetaSchemaRef::Reference($name.to_owned()), |registry| {
             registry.create_schema::<Self, _>($name.to_owned(), |_| {
                 object_schema($doc, vec![$(Property { key: $key, doc: $about, schema: $schema, required: $required }),*])
             });
@@ -58,7 +58,7 @@ fn init_segments() -> MetaSchemaRef {
 }
 
 api_type!(
-    Rational,
+    [] Rational,
     "Ratio",
     nested([("numerator", positive(), REQUIRED), ("denominator", positive(), OPTIONAL)]),
     |_| {}
@@ -67,67 +67,119 @@ api_type!(
 fn aspect() -> MetaSchemaRef {
     nested([("numerator", positive(), REQUIRED), ("denominator", positive(), REQUIRED)])
 }
-api_type!(AspectRatio, "AspectRatio", aspect(), |_| {});
+api_type!([] AspectRatio, "AspectRatio", aspect(), |_| {});
 
 fn avc() -> MetaSchemaRef {
     nested([("profile", integer(), REQUIRED), ("level", integer(), REQUIRED), ("flags", integer(), REQUIRED)])
 }
-api_type!(AvcParameters, "AvcParameters", avc(), |_| {});
+api_type!([] AvcParameters, "AvcParameters", avc(), |_| {});
 
-described!(VideoEssence, "VideoEssence", "Video. Give frame_rate, or vfr: true where it varies. No other keys.", [
-    ("frame_width", positive(), REQUIRED, "Pixels."),
-    ("frame_height", positive(), REQUIRED, "Pixels."),
-    ("frame_rate", <Rational as Type>::schema_ref(), OPTIONAL, "Frames a second; the denominator is 1 where it is not given."),
-    ("vfr", flag(), OPTIONAL, "True where the frame rate varies."),
-    ("bit_depth", positive(), OPTIONAL, "Bits of a component."),
-    ("interlace_mode", one_word_of(InterlaceMode::WORDS), OPTIONAL, ""),
-    ("colorspace", one_word_of(Colorspace::WORDS), OPTIONAL, ""),
-    ("transfer_characteristic", one_word_of(TransferCharacteristic::WORDS), OPTIONAL, ""),
-    ("aspect_ratio", aspect(), OPTIONAL, "Of the picture."),
-    ("pixel_aspect_ratio", aspect(), OPTIONAL, "Of a pixel."),
-    ("component_type", one_word_of(ComponentType::WORDS), OPTIONAL, ""),
-    ("horiz_chroma_subs", positive(), OPTIONAL, "Pixels across to one chroma sample."),
-    ("vert_chroma_subs", positive(), OPTIONAL, "Pixels down to one chroma sample."),
-    ("unc_parameters", nested([("unc_type", one_word_of(VideoUncType::WORDS), REQUIRED)]), OPTIONAL, "Of uncompressed video."),
-    ("avc_parameters", avc(), OPTIONAL, "Of H.264."),
-    ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
-]);
+described!(
+    VideoEssence,
+    "VideoEssence",
+    "Video. Give frame_rate, or vfr: true where it varies. No other keys.",
+    [
+        ("frame_width", positive(), REQUIRED, "Pixels."),
+        ("frame_height", positive(), REQUIRED, "Pixels."),
+        (
+            "frame_rate",
+            <Rational as Type>::schema_ref(),
+            OPTIONAL,
+            "Frames a second; the denominator is 1 where it is not given."
+        ),
+        ("vfr", flag(), OPTIONAL, "True where the frame rate varies."),
+        ("bit_depth", positive(), OPTIONAL, "Bits of a component."),
+        ("interlace_mode", one_word_of(InterlaceMode::WORDS), OPTIONAL, ""),
+        ("colorspace", one_word_of(Colorspace::WORDS), OPTIONAL, ""),
+        ("transfer_characteristic", one_word_of(TransferCharacteristic::WORDS), OPTIONAL, ""),
+        ("aspect_ratio", aspect(), OPTIONAL, "Of the picture."),
+        ("pixel_aspect_ratio", aspect(), OPTIONAL, "Of a pixel."),
+        ("component_type", one_word_of(ComponentType::WORDS), OPTIONAL, ""),
+        ("horiz_chroma_subs", positive(), OPTIONAL, "Pixels across to one chroma sample."),
+        ("vert_chroma_subs", positive(), OPTIONAL, "Pixels down to one chroma sample."),
+        (
+            "unc_parameters",
+            nested([("unc_type", one_word_of(VideoUncType::WORDS), REQUIRED)]),
+            OPTIONAL,
+            "Of uncompressed video."
+        ),
+        ("avc_parameters", avc(), OPTIONAL, "Of H.264."),
+        ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
+    ]
+);
 
-described!(AudioEssence, "AudioEssence", "Audio. No other keys.", [
-    ("sample_rate", positive(), REQUIRED, "Samples a second and channel."),
-    ("channels", positive(), REQUIRED, ""),
-    ("bit_depth", positive(), OPTIONAL, "Bits of a sample."),
-    ("codec_parameters", nested([("coded_frame_size", integer(), OPTIONAL), ("mp4_oti", integer(), OPTIONAL)]), OPTIONAL, ""),
-    ("unc_parameters", nested([("unc_type", one_word_of(AudioUncType::WORDS), REQUIRED)]), OPTIONAL, "Of uncompressed audio."),
-    ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
-]);
+described!(
+    AudioEssence,
+    "AudioEssence",
+    "Audio. No other keys.",
+    [
+        ("sample_rate", positive(), REQUIRED, "Samples a second and channel."),
+        ("channels", positive(), REQUIRED, ""),
+        ("bit_depth", positive(), OPTIONAL, "Bits of a sample."),
+        (
+            "codec_parameters",
+            nested([("coded_frame_size", integer(), OPTIONAL), ("mp4_oti", integer(), OPTIONAL)]),
+            OPTIONAL,
+            ""
+        ),
+        (
+            "unc_parameters",
+            nested([("unc_type", one_word_of(AudioUncType::WORDS), REQUIRED)]),
+            OPTIONAL,
+            "Of uncompressed audio."
+        ),
+        ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
+    ]
+);
 
-described!(ImageEssence, "ImageEssence", "Still images. No other keys.", [
-    ("frame_width", positive(), REQUIRED, "Pixels."),
-    ("frame_height", positive(), REQUIRED, "Pixels."),
-    ("aspect_ratio", aspect(), OPTIONAL, "Of the picture."),
-]);
+described!(
+    ImageEssence,
+    "ImageEssence",
+    "Still images. No other keys.",
+    [
+        ("frame_width", positive(), REQUIRED, "Pixels."),
+        ("frame_height", positive(), REQUIRED, "Pixels."),
+        ("aspect_ratio", aspect(), OPTIONAL, "Of the picture."),
+    ]
+);
 
-described!(DataEssence, "DataEssence", "Data such as subtitles. No other keys.", [
-    ("data_type", text(), OPTIONAL, "A name for what the data is."),
-    ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
-]);
+described!(
+    DataEssence,
+    "DataEssence",
+    "Data such as subtitles. No other keys.",
+    [
+        ("data_type", text(), OPTIONAL, "A name for what the data is."),
+        ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
+    ]
+);
 
-described!(MultiEssence, "MultiEssence", "Several essences in one. No other keys.", [
-    ("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),
-]);
+described!(
+    MultiEssence,
+    "MultiEssence",
+    "Several essences in one. No other keys.",
+    [("init_segments", init_segments(), OPTIONAL, "Whether each media object needs an init object."),]
+);
 
-described!(ContainerMapping, "ContainerMapping", "Where in the container's bytes an essence sits.", [
-    ("track_index", whole_number(0.0), OPTIONAL, "Counted from 0 over all tracks."),
-    ("format_track_index", whole_number(0.0), OPTIONAL, "Counted from 0 over the tracks of the same format."),
-    ("audio_track", nested([("channel_numbers", list(whole_number(0.0)), OPTIONAL), ("channel_range", text(), OPTIONAL)]),
-        OPTIONAL, "Channels of an audio track, listed or from first to last like 0_1."),
-    ("mp2ts_container", nested([("pid", integer(), OPTIONAL)]), OPTIONAL, ""),
-    ("mxf_container", nested([("package_uid", text(), OPTIONAL), ("track_id", integer(), OPTIONAL)]), OPTIONAL, ""),
-    ("isobmff_container", nested([("track_id", integer(), OPTIONAL)]), OPTIONAL, ""),
-]);
+described!(
+    ContainerMapping,
+    "ContainerMapping",
+    "Where in the container's bytes an essence sits.",
+    [
+        ("track_index", whole_number(0.0), OPTIONAL, "Counted from 0 over all tracks."),
+        ("format_track_index", whole_number(0.0), OPTIONAL, "Counted from 0 over the tracks of the same format."),
+        (
+            "audio_track",
+            nested([("channel_numbers", list(whole_number(0.0)), OPTIONAL), ("channel_range", text(), OPTIONAL)]),
+            OPTIONAL,
+            "Channels of an audio track, listed or from first to last like 0_1."
+        ),
+        ("mp2ts_container", nested([("pid", integer(), OPTIONAL)]), OPTIONAL, ""),
+        ("mxf_container", nested([("package_uid", text(), OPTIONAL), ("track_id", integer(), OPTIONAL)]), OPTIONAL, ""),
+        ("isobmff_container", nested([("track_id", integer(), OPTIONAL)]), OPTIONAL, ""),
+    ]
+);
 
-api_type!(CollectionItem, "CollectionItem", MetaSchemaRef::Reference("CollectionItem".to_owned()), |registry| {
+api_type!([] CollectionItem, "CollectionItem", MetaSchemaRef::Reference("CollectionItem".to_owned()), |registry| {
     registry.create_schema::<Self, _>("CollectionItem".to_owned(), |registry| {
         ContainerMapping::register(registry);
         object_schema("A Flow in a collection.", vec![
@@ -159,14 +211,14 @@ fn register_essences(registry: &mut poem_openapi::registry::Registry) {
     MultiEssence::register(registry);
 }
 
-api_type!(Essence, "Essence", any_essence(), register_essences);
+api_type!([] Essence, "Essence", any_essence(), register_essences);
 
 /// Essence parameters as they came: which of the five shapes they must have depends on `format`, read beside them.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct RawEssence(pub Box<RawValue>);
 
-api_type!(RawEssence, "RawEssence", any_essence(), register_essences);
+api_type!([] RawEssence, "RawEssence", any_essence(), register_essences);
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use crate::domain::{
 
 macro_rules! text {
     ($type:ty, $name:literal, $schema:expr) => {
-        api_type!($type, $name, inline(MetaSchema { ..$schema }), |_| {});
+        api_type!([] $type, $name, inline(MetaSchema { ..$schema }), |_| {});
     };
 }
 
@@ -56,15 +56,15 @@ text!(TimeRange, "timerange", text_schema("", "[0:0_10:0)"));
 text_of_a_path!(FlowId, SourceId, ObjectId, TagName);
 
 api_type!(
-    ContentFormat,
+    [] ContentFormat,
     "content_format",
     one_word_of(&ContentFormat::ALL.map(ContentFormat::urn)),
     |_| {}
 );
-api_type!(FlowStatus, "flow_status", one_word_of(FlowStatus::WORDS), |_| {});
+api_type!([] FlowStatus, "flow_status", one_word_of(FlowStatus::WORDS), |_| {});
 
 api_type!(
-    TagValue,
+    [] TagValue,
     "tag_value",
     inline(MetaSchema {
         one_of: vec![
@@ -86,7 +86,7 @@ impl Serialize for Time {
     }
 }
 
-api_type!(Time, "time", inline(MetaSchema::new_with_format("string", "date-time")), |_| {});
+api_type!([] Time, "time", inline(MetaSchema::new_with_format("string", "date-time")), |_| {});
 
 /// A tag's name in a path. What cannot be written in a header or a log line cannot be a name.
 #[derive(Debug, Clone)]
@@ -115,9 +115,8 @@ text!(TagName, "tag_name", text_schema("", "genre"));
 /// Whether a text is a media type without parameters whose first part is registered or starts with `x-`: narrower than
 /// what a Flow's codec may be, and what requests for storage and the codec filter are held to (`mime-type.json`).
 pub fn is_plain_mime_type(text: &str) -> bool {
-    const KINDS: [&str; 10] = [
-        "application", "audio", "font", "example", "image", "message", "model", "multipart", "text", "video",
-    ];
+    const KINDS: [&str; 10] =
+        ["application", "audio", "font", "example", "image", "message", "model", "multipart", "text", "video"];
     let token = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&b))
     };

@@ -1,0 +1,146 @@
+//! Builds the concrete parts and runs them: the only file that picks implementations.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::api::{self, Api, HttpSettings};
+use crate::catalog::{Catalog, CatalogSettings, LocalStore, OpenError, StoreError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
+use crate::operations::{OperationError, Settings, Tams, ensure_storage_id, run_collector};
+
+/// A store that is open and worked on, but not served yet.
+pub struct App {
+    pub tams: Arc<Tams>,
+    api: Arc<Api>,
+    config: Config,
+    stop_collector: watch::Sender<bool>,
+    collector: JoinHandle<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Folder(#[from] StoreError),
+    #[error(transparent)]
+    Catalog(#[from] OpenError),
+    #[error("media: {0}")]
+    Media(#[from] MediaError),
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("serving stopped: {0}")]
+    Serve(std::io::Error),
+}
+
+impl App {
+    /// Opens the data folder, making what is missing.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let dir = &config.data.dir;
+        // Taken first: it keeps a second process away from the media too.
+        let store = LocalStore::open(dir.join("catalog"))?;
+        let catalog = Catalog::open(Arc::new(store), clock.clone(), catalog_settings(&config)).await?;
+        let opened = catalog.opened();
+        tracing::info!(
+            catalogue = opened.catalogue,
+            created = opened.created,
+            checkpoint = opened.checkpoint,
+            replayed = opened.replayed,
+            "catalogue open"
+        );
+        let media = LocalMedia::open(dir.join("media"))?;
+        let key = load_or_create_key(&dir.join("signing.key"), || clock.random_bytes())?;
+        let tams = Arc::new(Tams {
+            catalog,
+            media,
+            clock,
+            settings: Settings {
+                object_timeout: config.media.object_timeout.0,
+                storage_label: config.media.label.clone(),
+            },
+            collect: Notify::new(),
+        });
+        ensure_storage_id(&tams).await?;
+        let api =
+            Arc::new(Api { tams: tams.clone(), signer: UrlSigner::new(key), settings: http_settings(&config, key) });
+        let (stop_collector, stop) = watch::channel(false);
+        let collector = tokio::spawn(run_collector(tams.clone(), stop));
+        Ok(Self { tams, api, config, stop_collector, collector })
+    }
+
+    /// Takes the address; requests wait until [`Listening::serve`].
+    pub async fn listen(&self) -> Result<Listening, AppError> {
+        let address = self.config.http.listen;
+        let failed = |source| AppError::Listen { address, source };
+        let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(failed)?;
+        // With port 0 the system chose one.
+        let address = acceptor.local_addr().iter().find_map(|local| local.as_socket_addr().copied()).unwrap_or(address);
+        Ok(Listening { acceptor, address })
+    }
+
+    /// Serves until `stop`, lets requests in flight finish, and leaves the data folder to whoever comes next.
+    pub async fn serve(self, listening: Listening, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let grace = self.config.http.shutdown_grace.0;
+        let served = Server::new_with_acceptor(listening.acceptor)
+            .run_with_graceful_shutdown(api::endpoint(self.api.clone()), stop, Some(grace))
+            .await;
+        self.close().await;
+        served.map_err(AppError::Serve)
+    }
+
+    /// Finishes the work in the background and closes the catalogue.
+    pub async fn close(self) {
+        // An error means that the collector is gone already.
+        let _ = self.stop_collector.send(true);
+        if let Err(error) = self.collector.await {
+            tracing::error!(%error, "the collector stopped");
+        }
+        self.tams.catalog.close().await;
+        tracing::info!("catalogue closed");
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.config.data.dir.clone()
+    }
+}
+
+/// A taken address.
+pub struct Listening {
+    acceptor: TcpAcceptor,
+    pub address: SocketAddr,
+}
+
+fn catalog_settings(config: &Config) -> CatalogSettings {
+    let catalog = &config.catalog;
+    CatalogSettings {
+        checkpoint_entries: catalog.checkpoint_entries,
+        checkpoint_bytes: catalog.checkpoint_bytes.0,
+        log_retention: catalog.log_retention.0,
+        max_batch_bytes: catalog.max_batch_bytes.as_usize(),
+        max_batch_operations: catalog.max_batch_operations,
+        queue_operations: catalog.queue_operations,
+        queue_bytes: catalog.queue_bytes.as_usize(),
+    }
+}
+
+fn http_settings(config: &Config, key: [u8; 32]) -> HttpSettings {
+    HttpSettings {
+        public_url: config.http.public_url.clone(),
+        max_body: config.http.max_body.0,
+        max_object: config.http.max_object.0,
+        url_ttl: config.media.url_ttl.0,
+        compression: config.http.compression,
+        cors_allow_origins: config.cors.allow_origins.clone(),
+        cors_max_age: config.cors.max_age.0,
+        page_token_key: crate::media::derived_key(key, b"page tokens"),
+    }
+}

@@ -1,0 +1,63 @@
+//! `tamslake serve`: opens the data folder, says where everything is, serves until it is told to stop.
+
+use std::future::Future;
+
+use anyhow::Context;
+
+use super::{CommonArgs, say};
+use crate::app::{App, Listening};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::telemetry;
+
+pub fn run(args: &CommonArgs) -> anyhow::Result<()> {
+    let config = args.config()?;
+    runtime()?.block_on(async {
+        let (app, listening) = open(&config).await?;
+        banner(&config, &app, &listening);
+        let stop = stop_signal()?;
+        app.serve(listening, stop).await?;
+        Ok(())
+    })
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
+}
+
+pub(super) async fn open(config: &Config) -> anyhow::Result<(App, Listening)> {
+    telemetry::start(&config.log)
+        .with_context(|| format!("log.level: {:?} is neither a level nor a filter", config.log.level))?;
+    let app = App::open(config.clone(), Clock::system()).await?;
+    let listening = app.listen().await?;
+    Ok((app, listening))
+}
+
+pub(super) fn banner(config: &Config, app: &App, listening: &Listening) {
+    let dir = app.data_dir();
+    let reach = if listening.address.ip().is_loopback() { "this machine" } else { "anyone who reaches this address" };
+    say(&format!("tamslake {}", env!("CARGO_PKG_VERSION")));
+    say(&format!("  listening   http://{}   (/docs explains the API, /openapi.json describes it)", listening.address));
+    say(&format!(
+        "  data        {}   (catalogue in catalog/, media in media/)",
+        dir.canonicalize().unwrap_or(dir).display()
+    ));
+    say(&format!(
+        "  protection  none: {reach} can read and write everything; media URLs are signed and expire after {}",
+        humantime::format_duration(config.media.url_ttl.0)
+    ));
+}
+
+/// Ends when the process is asked to stop: Ctrl-C, or SIGTERM as service managers send it.
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be watched")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests in flight may finish");
+    })
+}

@@ -1,0 +1,63 @@
+//! The real binary, to be killed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::Client;
+
+pub fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tamslake"))
+}
+
+/// `tamslake serve` on a folder; dies with the test.
+pub struct Process {
+    pub client: Client,
+    child: Child,
+}
+
+impl Process {
+    /// Starts the server and waits until it says where it listens. Errors: what it said instead.
+    pub fn start(data: &Path) -> Result<Self, String> {
+        let mut child = binary()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .env("TAMSLAKE__LOG__LEVEL", "warn")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.map_while(Result::ok).find_map(|line| {
+            line.trim().strip_prefix("listening").and_then(|rest| rest.split_whitespace().next().map(str::to_owned))
+        });
+        match address {
+            Some(base) => {
+                // Nobody reads its log; a full pipe would stop it.
+                let mut errors = child.stderr.take().unwrap();
+                std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+                Ok(Self { client: Client::new(base), child })
+            }
+            None => {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                child.wait().unwrap();
+                Err(said)
+            }
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
