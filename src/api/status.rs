@@ -21,7 +21,7 @@ impl From<OperationError> for ApiError {
             E::SourceFormat { .. } | E::FormatChange { .. } => Self::bad_request("source_conflict", text),
             E::ContainerInUse(_) => Self::bad_request("container_in_use", text),
             E::NoContainer(_) => Self::bad_request("no_container", text),
-            E::CollectsItself(_) | E::MemberNotFound(_) | E::CollectionCycle { .. } => {
+            E::CollectsItself(_) | E::MemberNotFound(_) | E::CollectionCycle { .. } | E::CollectionConflict { .. } => {
                 Self::bad_request("collection_invalid", text)
             }
             E::NoStorage => Self::bad_request("no_storage", text),

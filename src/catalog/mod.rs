@@ -317,3 +317,6 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
     let catalogue = checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))?;
     Ok((catalogue, created))
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ fn decide(state: &State, now: UtcTime, id: FlowId, edit: &FlowEdit) -> Result<Ve
         FlowEdit::MaxBitRate(rate) => flow.max_bit_rate = rate,
         FlowEdit::AvgBitRate(rate) => flow.technical.avg_bit_rate = rate,
         FlowEdit::FlowCollection(collection) => {
-            flow_collection::check(state, id, &collection)?;
+            flow_collection::check(state, id, old.source_id, &collection)?;
             flow.flow_collection = collection;
         }
     }

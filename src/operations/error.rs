@@ -31,6 +31,11 @@ pub enum OperationError {
     MemberNotFound(FlowId),
     #[error("flow_collection: Flow {member} already collects Flow {flow_id}, directly or through others")]
     CollectionCycle { flow_id: FlowId, member: FlowId },
+    #[error(
+        "flow_collection: Flow {other} has the same Source and collects Source {member} in another {what}; \
+         Flows of one Source must agree"
+    )]
+    CollectionConflict { other: FlowId, member: SourceId, what: &'static str },
 
     #[error("no storage backend is the default: give a storage_id")]
     NoStorage,

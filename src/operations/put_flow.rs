@@ -66,7 +66,7 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
     {
         return Err(OperationError::ContainerInUse(request.id));
     }
-    flow_collection::check(state, request.id, &request.flow_collection)?;
+    flow_collection::check(state, request.id, request.source_id, &request.flow_collection)?;
 
     let flow = Arc::new(Flow {
         id: request.id,

@@ -1,5 +1,6 @@
 //! A short history in which every kind of change happens, most of them more than once.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use super::helpers::{
 };
 use crate::catalog::{Catalog, Change, SegmentKey, State};
 use crate::clock::Clock;
+use crate::domain::essence::VideoEssence;
+use crate::domain::flow::{AudioTrack, IsobmffContainer, Mp2tsContainer, MxfContainer};
 use crate::domain::{
-    Allocation, CollectionItem, Flow, FlowSegment, Instance, MediaObject, ObjectKind, ServiceInfo, StorageId, TagValue,
-    TimeRange,
+    Allocation, CollectionItem, ContainerMapping, Essence, Flow, FlowSegment, FlowStatus, Instance, MediaObject,
+    ObjectKind, Rational, ServiceInfo, StorageId, TagValue, Technical, TimeRange,
 };
 
 pub const SEGMENT_SPLIT_BY_AN_INSTANT: [&str; 3] = ["[-2:0_-1:0)", "[-1:0]", "(-1:0_0:0)"];
@@ -91,8 +94,59 @@ pub fn history() -> Vec<Vec<Change>> {
             Change::DeleteFlow(flow_id(2)),
             Change::DeleteObject(object_id("needs-init")),
         ],
-        vec![put_flow(3, 1), Change::DeleteSource(source_id(2))],
+        vec![put_flow(3, 1), Change::DeleteSource(source_id(2)), Change::PutFlow(Arc::new(everything()))],
     ]
+}
+
+/// A Flow of which every column is set.
+pub fn everything() -> Flow {
+    let json = |text: &str| -> VideoEssence { serde_json::from_str(text).unwrap() };
+    let mapping = ContainerMapping {
+        track_index: Some(1),
+        format_track_index: Some(2),
+        audio_track: Some(AudioTrack { channel_numbers: Some(vec![0, 1]), channel_range: Some("0_1".into()) }),
+        mp2ts_container: Some(Mp2tsContainer { pid: Some(8_191) }),
+        mxf_container: Some(MxfContainer { package_uid: Some("urn:uuid:x".into()), track_id: Some(-1) }),
+        isobmff_container: Some(IsobmffContainer { track_id: Some(3) }),
+    };
+    Flow {
+        label: Some("Ünïcödé \u{1F3AC}".into()),
+        description: Some(String::new()),
+        tags: [
+            ("".into(), TagValue::One(String::new())),
+            ("none".into(), TagValue::Many(Vec::new())),
+            ("two".into(), TagValue::Many(vec!["a".into(), "b".into()])),
+        ]
+        .into(),
+        generation: Some(u32::MAX),
+        status: Some(FlowStatus::ReplicationInProgress),
+        read_only: true,
+        max_bit_rate: Some(i64::MAX.unsigned_abs()),
+        technical: Technical {
+            codec: Some("video/h264".parse().unwrap()),
+            container: Some("video/mp2t;codecs=\"x\"".parse().unwrap()),
+            avg_bit_rate: Some(0),
+            segment_duration: Some(Rational { numerator: NonZeroU32::MAX, denominator: Some(NonZeroU32::MIN) }),
+            container_mapping: Some(mapping.clone()),
+            essence: Essence::Video(json(
+                r#"{"frame_width": 1920, "frame_height": 1080, "frame_rate": {"numerator": 30000, "denominator": 1001},
+                    "vfr": false, "bit_depth": 10, "interlace_mode": "interlaced_tff", "colorspace": "BT2100",
+                    "transfer_characteristic": "HLG", "aspect_ratio": {"numerator": 16, "denominator": 9},
+                    "pixel_aspect_ratio": {"numerator": 1, "denominator": 1}, "component_type": "YCbCr",
+                    "horiz_chroma_subs": 2, "vert_chroma_subs": 1, "unc_parameters": {"unc_type": "v210"},
+                    "avc_parameters": {"profile": 122, "level": 42, "flags": 0}, "init_segments": true}"#,
+            )),
+        },
+        flow_collection: vec![CollectionItem {
+            id: flow_id(2),
+            role: Some("äöü".into()),
+            container_mapping: Some(mapping),
+        }],
+        metadata_version: "v1".into(),
+        created_by: Some("somebody".into()),
+        updated_by: Some("somebody else".into()),
+        ..flow(1, 1)
+    }
 }
 
 /// Commits the history, a second apart; the state after each entry, from 0.

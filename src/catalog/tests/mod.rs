@@ -1,6 +1,7 @@
 //! Attempts to break the catalogue: faults of the store, races, damage, and histories that a plain list also tells.
 
 mod checkpoints;
+mod disk;
 mod faults;
 mod golden;
 mod helpers;

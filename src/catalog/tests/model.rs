@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::helpers::{
-    assert_same, clock, flow, flow_id, media, memory, object_id, open, put_flow, put_object, put_source, segment,
-    source_id,
+    assert_same, clock, flow, flow_id, media, memory, object_id, open, put_object, put_source, segment, source_id,
 };
 use crate::catalog::{Catalog, Change, CommitError, Draft, SegmentKey, SegmentScan, State, checkpoint};
 use crate::domain::{
@@ -132,9 +131,12 @@ impl Model {
                 true
             }
             Action::DeleteFlow(flow) => {
+                if self.flows.remove(flow).is_none() {
+                    return false;
+                }
                 self.segments.retain(|(of, ..)| of != flow);
                 self.flows.values_mut().for_each(|(_, members, _)| members.retain(|member| member != flow));
-                self.flows.remove(flow).is_some()
+                true
             }
             Action::Register { flow, span, object, init } => {
                 let taken = self.segments.iter().any(|(of, other, _)| of == flow && other.overlaps(*span));

@@ -73,7 +73,7 @@ async fn a_writer_that_slept_while_nothing_was_truncated_goes_on() {
     put(&busy, name("one")).await.unwrap();
     idle_clock.advance(TWO_DAYS);
     put(&idle, name("two")).await.unwrap();
-    assert_same(&*busy.read().await.unwrap(), &*idle.read().await.unwrap(), "after a sleep");
+    assert_same(&busy.read().await.unwrap(), &idle.read().await.unwrap(), "after a sleep");
 }
 
 #[tokio::test]
