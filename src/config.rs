@@ -14,6 +14,8 @@ const ENVIRONMENT_PREFIX: &str = "TAMSLAKE";
 /// Signed URLs and unregistered storage must live at least as long as TAMS asks.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+const SHORTEST_RETENTION: Duration = Duration::from_secs(10 * 60);
+
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -195,6 +197,12 @@ impl Config {
             return wrong("http.max_body, http.max_object", "must be more than 0");
         }
         let catalog = &self.catalog;
+        if catalog.log_retention.0 < SHORTEST_RETENTION {
+            return wrong(
+                "catalog.log_retention",
+                "must be at least 10m: a writer that stalled has to find the log's end",
+            );
+        }
         if catalog.checkpoint_entries == 0 || catalog.max_batch_operations == 0 || catalog.queue_operations == 0 {
             return wrong(
                 "catalog",

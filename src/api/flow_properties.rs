@@ -10,7 +10,7 @@ use super::Api;
 use super::error::ApiError;
 use super::json::{Done, JsonBody, JsonReply};
 use super::wire::{TagName, check_collection};
-use crate::domain::{CollectionItem, Flow, FlowId, TagValue, Tags};
+use crate::domain::{BitRate, CollectionItem, Flow, FlowId, TagValue, Tags};
 use crate::operations::{FlowEdit, OperationError, edit_flow};
 
 pub struct FlowPropertiesApi(pub Arc<Api>);
@@ -227,7 +227,7 @@ impl FlowPropertiesApi {
     async fn put_flows_flow_id_max_bit_rate(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
-        body: JsonBody<u64>,
+        body: JsonBody<BitRate>,
     ) -> Result<Done, ApiError> {
         self.edit(flow_id.0, FlowEdit::MaxBitRate(Some(body.0))).await
     }
@@ -261,7 +261,7 @@ impl FlowPropertiesApi {
     async fn put_flows_flow_id_avg_bit_rate(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
-        body: JsonBody<u64>,
+        body: JsonBody<BitRate>,
     ) -> Result<Done, ApiError> {
         self.edit(flow_id.0, FlowEdit::AvgBitRate(Some(body.0))).await
     }

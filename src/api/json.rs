@@ -73,7 +73,7 @@ fn parse_body<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         [] if T::IS_REQUIRED => {
             Err(Detail::new(DetailKind::Missing, vec![Place::Name("body".into())], "a JSON body is required").into())
         }
-        [] => parse_at(b"null", &["body"]),
+        [] => serde_json::from_slice(b"null").map_err(internal),
         bytes => parse_at(bytes, &["body"]),
     }
 }

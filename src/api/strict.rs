@@ -1,7 +1,7 @@
 //! A deserializer in front of serde_json's that takes objects only as `{..}` and words only as `".."`.
 //!
 //! serde_json also reads a struct from a list of its values in order (`[1920, 1080]` for a frame) and a word from an
-//! object (`{"SDR": null}`). No schema of TAMS allows either.
+//! object (`{"SDR": null}`), and null as an optional value. No schema of TAMS allows any of these.
 
 use std::fmt;
 
@@ -25,8 +25,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     pass_on! {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
-        deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf deserialize_option
+        deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
         deserialize_unit deserialize_seq deserialize_map deserialize_identifier deserialize_ignored_any
+    }
+
+    /// What is optional can be left out; null is no value of it.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_some(self)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -4,7 +4,7 @@
 //! Parts come first, the manifest last: a folder without one is an attempt that a crash cut short. Part files are Arrow
 //! IPC files with the tables' columns and the LSN of each row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ use crate::domain::{FlowSegment, MediaObject, ServiceInfo, Source, UtcTime};
 /// Rows of one part file, so that writing one takes bounded memory.
 const PART_ROWS: usize = 50_000;
 const FORMAT: u32 = 1;
+/// Checkpoints kept for the time of the retention, about.
+const KEPT_IN_RETENTION: u128 = 24;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CheckpointError {
@@ -289,15 +291,14 @@ pub struct Truncated {
 pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<Truncated, CheckpointError> {
     let horizon = (log.clock.now() - retention).timestamp_micros();
     let finished = finished(log).await?;
+    let mut committed = Vec::new();
+    for seq in finished.iter().copied().filter(|seq| *seq <= verified) {
+        committed.push((seq, manifest(log, seq).await?.committed));
+    }
     // The newest checkpoint that is older than the retention: with it and all entries behind it, every state since the
     // horizon can be had again.
-    let mut reach = 0;
-    for seq in finished.iter().copied().filter(|seq| *seq <= verified) {
-        if manifest(log, seq).await?.committed >= horizon {
-            break;
-        }
-        reach = seq;
-    }
+    let reach = committed.iter().take_while(|(_, time)| *time < horizon).last().map_or(0, |(seq, _)| *seq);
+    let kept = worth_keeping(&committed, reach, retention);
     let mut done = Truncated::default();
     let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for seq in log.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)) {
@@ -328,12 +329,28 @@ pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<T
     files.sort_unstable();
     for (is_part, seq, path) in files {
         // A folder without manifest below the verified one was cut short.
-        if seq < reach || (seq < verified && !finished.contains(&seq)) {
+        if seq < verified && !kept.contains(&seq) {
             log.store.delete(&path).await?;
             done.checkpoints += u64::from(!is_part);
         }
     }
     Ok(done)
+}
+
+/// The checkpoints to keep: the one that the log reaches back to, the newest two, and between them one for each share of
+/// the retention, so that going back to a moment replays little and a busy day does not keep hundreds of whole states.
+fn worth_keeping(committed: &[(u64, i64)], reach: u64, retention: Duration) -> BTreeSet<u64> {
+    let share = i64::try_from(retention.as_micros() / KEPT_IN_RETENTION).unwrap_or(i64::MAX);
+    let mut kept = BTreeSet::new();
+    let mut last = None;
+    for (place, (seq, time)) in committed.iter().enumerate().filter(|(_, (seq, _))| *seq >= reach) {
+        let spaced = last.is_none_or(|last: i64| *time >= last.saturating_add(share));
+        if spaced || place + 2 >= committed.len() {
+            kept.insert(*seq);
+            last = Some(*time);
+        }
+    }
+    kept
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -354,4 +371,22 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_of_checkpoints_every_minute_keeps_about_one_an_hour_and_the_newest_two() {
+        let minute = 60_000_000;
+        let committed: Vec<(u64, i64)> = (0..2_000).zip((0..).step_by(60_000_000)).collect();
+        let reach = committed[2_000 - 1_440 - 1].0;
+        let kept = worth_keeping(&committed, reach, Duration::from_secs(24 * 3_600));
+        assert!((24..=27).contains(&kept.len()), "{kept:?}");
+        assert!(kept.contains(&reach) && kept.contains(&1_998) && kept.contains(&1_999));
+        assert!(kept.iter().all(|seq| *seq >= reach));
+        let gaps = kept.iter().zip(kept.iter().skip(1)).map(|(one, next)| (next - one) * minute);
+        assert!(gaps.max().unwrap() <= 61 * minute, "no stretch longer than an hour is without one");
+    }
 }

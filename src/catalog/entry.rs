@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -183,7 +184,9 @@ impl<R: Serialize> Indexed<R> {
         out.extend(name);
         let length_at = out.len();
         out.extend([0; 8]);
-        let mut writer = StreamWriter::try_new(&mut *out, &batch.schema()).map_err(content)?;
+        // 8 bytes are what Arrow asks for; its default of 64 is for memory, and pads small commits to twice their size.
+        let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(content)?;
+        let mut writer = StreamWriter::try_new_with_options(&mut *out, &batch.schema(), options).map_err(content)?;
         writer.write(&batch).map_err(content)?;
         writer.finish().map_err(content)?;
         drop(writer);
@@ -221,7 +224,7 @@ impl Sections {
 
     fn write(self, out: &mut Vec<u8>) -> Result<(), EntryError> {
         fn fields(table: Table) -> &'static [FieldRef] {
-            table.schema().fields()
+            table.log_fields()
         }
         self.services.write(out, PUT, Table::Service, fields(Table::Service))?;
         self.sources.write(out, PUT, Table::Sources, fields(Table::Sources))?;

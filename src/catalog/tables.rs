@@ -48,7 +48,12 @@ impl Table {
         &DEFINITIONS[&self].schema
     }
 
-    /// Fields of the columns that name a row.
+    /// The same columns without their descriptions, which every log entry would carry along.
+    pub fn log_fields(self) -> &'static [FieldRef] {
+        &DEFINITIONS[&self].log
+    }
+
+    /// Fields of the columns that name a row, without descriptions.
     pub fn key_fields(self) -> &'static [FieldRef] {
         &DEFINITIONS[&self].key
     }
@@ -59,6 +64,7 @@ static DEFINITIONS: LazyLock<BTreeMap<Table, Definition>> =
 
 struct Definition {
     schema: SchemaRef,
+    log: Vec<FieldRef>,
     key: Vec<FieldRef>,
 }
 
@@ -104,18 +110,30 @@ impl Definition {
         let file: TableFile = serde_json::from_str(table.definition()).expect("schemas/ holds valid table files");
         assert_eq!(file.table, table.name(), "schemas/ holds each table under its own name");
         let fields: Vec<FieldRef> = file.columns.iter().map(Column::field).collect();
+        let log: Vec<FieldRef> = fields.iter().map(bare).collect();
         let key = file
             .key
             .iter()
-            .map(|name| fields.iter().find(|field| field.name() == name).expect("a key is made of columns").clone())
+            .map(|name| log.iter().find(|field| field.name() == name).expect("a key is made of columns").clone())
             .collect();
         let metadata = [
             ("tamslake.table".to_owned(), file.table),
             ("tamslake.version".to_owned(), file.version.to_string()),
             ("description".to_owned(), file.description),
         ];
-        Self { schema: Arc::new(Schema::new_with_metadata(fields, metadata.into())), key }
+        Self { schema: Arc::new(Schema::new_with_metadata(fields, metadata.into())), log, key }
     }
+}
+
+/// A field without metadata, down to its innermost.
+fn bare(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(element) => DataType::List(bare(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(bare).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(bare(entries), *sorted),
+        other => other.clone(),
+    };
+    Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
 }
 
 impl Column {

@@ -19,8 +19,7 @@ pub struct Flow {
     pub generation: Option<u32>,
     pub status: Option<FlowStatus>,
     pub read_only: bool,
-    /// 1,000 bit/s.
-    pub max_bit_rate: Option<u64>,
+    pub max_bit_rate: Option<BitRate>,
     pub technical: Technical,
     /// Flows that this one collects, in the order given.
     pub flow_collection: Vec<CollectionItem>,
@@ -44,8 +43,7 @@ pub struct Technical {
     pub codec: Option<MimeType>,
     /// Needed before the Flow can have storage or segments of its own.
     pub container: Option<MimeType>,
-    /// 1,000 bit/s.
-    pub avg_bit_rate: Option<u64>,
+    pub avg_bit_rate: Option<BitRate>,
     /// Nominal, in seconds.
     pub segment_duration: Option<Rational>,
     pub container_mapping: Option<ContainerMapping>,
@@ -64,6 +62,36 @@ pub enum FlowStatus {
 impl FlowStatus {
     pub const WORDS: &'static [&'static str] =
         &["awaiting_content", "ingesting", "replication_in_progress", "closed_complete"];
+}
+
+/// In units of 1,000 bit/s; at most what a signed 64-bit column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct BitRate(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a bit rate is at most {}", i64::MAX)]
+pub struct BitRateTooHigh;
+
+impl TryFrom<u64> for BitRate {
+    type Error = BitRateTooHigh;
+    fn try_from(rate: u64) -> Result<Self, BitRateTooHigh> {
+        if i64::try_from(rate).is_ok() { Ok(Self(rate)) } else { Err(BitRateTooHigh) }
+    }
+}
+
+#[cfg(test)]
+impl BitRate {
+    /// What no client can make: to see what becomes of a row that its column cannot hold.
+    pub fn unchecked(rate: u64) -> Self {
+        Self(rate)
+    }
+}
+
+impl From<BitRate> for u64 {
+    fn from(rate: BitRate) -> Self {
+        rate.0
+    }
 }
 
 /// A member of a collection. `role` says what it is there for; `container_mapping` where it sits in the collector's bytes.
@@ -239,6 +267,13 @@ fn is_package_uid(uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bit_rate_is_as_large_as_its_column_and_no_larger() {
+        assert!(BitRate::try_from(i64::MAX.unsigned_abs()).is_ok());
+        let error = serde_json::from_str::<BitRate>("9223372036854775808").unwrap_err();
+        assert!(error.to_string().contains("at most 9223372036854775807"), "{error}");
+    }
 
     #[test]
     fn a_media_type_has_one_slash_and_no_blanks() {

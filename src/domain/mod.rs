@@ -19,7 +19,7 @@ mod timerange_laws;
 pub type UtcTime = chrono::DateTime<chrono::Utc>;
 
 pub use essence::{ContentFormat, Essence};
-pub use flow::{CollectionItem, ContainerMapping, Flow, FlowStatus, MimeType, Rational, Technical};
+pub use flow::{BitRate, CollectionItem, ContainerMapping, Flow, FlowStatus, MimeType, Rational, Technical};
 pub use flow_segment::FlowSegment;
 pub use ids::{FlowId, ObjectId, SourceId, StorageId};
 pub use object::{Allocation, Instance, MediaObject, ObjectKind};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::put_flow::next_version;
 use super::{OperationError, Tams, flow_collection};
 use crate::catalog::{Change, State};
-use crate::domain::{CollectionItem, Flow, FlowId, TagValue, UtcTime};
+use crate::domain::{BitRate, CollectionItem, Flow, FlowId, TagValue, UtcTime};
 
 /// `None` unsets.
 #[derive(Debug, Clone)]
@@ -16,10 +16,8 @@ pub enum FlowEdit {
     PutTag(String, TagValue),
     DeleteTag(String),
     ReadOnly(bool),
-    /// 1,000 bit/s.
-    MaxBitRate(Option<u64>),
-    /// 1,000 bit/s.
-    AvgBitRate(Option<u64>),
+    MaxBitRate(Option<BitRate>),
+    AvgBitRate(Option<BitRate>),
     FlowCollection(Vec<CollectionItem>),
 }
 

@@ -28,6 +28,8 @@ pub fn get_object(
     let object = state
         .object(id)
         .filter(|object| object.is_registered() && !state.is_condemned(id))
+        // An init object goes with its last media object, which may still wait to be collected.
+        .filter(|object| state.flows_referring_to(object, None).next().is_some())
         .ok_or_else(|| OperationError::ObjectNotFound(id.clone()))?;
     let referring: Vec<FlowId> = state
         .flows_referring_to(object, after)

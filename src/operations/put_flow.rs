@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{FlowView, OperationError, Tams, flow_collection};
 use crate::catalog::{Change, State};
-use crate::domain::{CollectionItem, Flow, FlowId, FlowStatus, Source, SourceId, Tags, Technical, TimeRange, UtcTime};
+use crate::domain::{
+    BitRate, CollectionItem, Flow, FlowId, FlowStatus, Source, SourceId, Tags, Technical, TimeRange, UtcTime,
+};
 
 /// A Flow as a client describes it; what the server manages is not part of it.
 #[derive(Debug, Clone)]
@@ -18,8 +20,7 @@ pub struct FlowRequest {
     pub generation: Option<u32>,
     pub status: Option<FlowStatus>,
     pub read_only: bool,
-    /// 1,000 bit/s.
-    pub max_bit_rate: Option<u64>,
+    pub max_bit_rate: Option<BitRate>,
     pub technical: Technical,
     pub flow_collection: Vec<CollectionItem>,
     pub metadata_version: Option<String>,

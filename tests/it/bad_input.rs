@@ -260,7 +260,7 @@ async fn values_of_the_wrong_type_are_refused_everywhere() {
                 "read_only" => value.is_boolean(),
                 "flow_collection" => *value == json!([]),
                 // Nothing is required there; an empty list registers nothing.
-                "service" | "storage" => value.is_object() || (path.ends_with("storage") && value.is_null()),
+                "service" | "storage" => value.is_object(),
                 "segments" => *value == json!([]),
                 _ => false,
             };
@@ -269,6 +269,107 @@ async fn values_of_the_wrong_type_are_refused_everywhere() {
                 assert_eq!(answer.status.as_u16(), 400, "{method} {path} {value} {answer:?}");
             }
         }
+    })
+    .await;
+}
+
+/// Every place in a JSON value that holds something, set to null one at a time.
+fn with_a_null(value: &Value) -> Vec<(String, Value)> {
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        let inside: Vec<(String, &Value)> = match value {
+            Value::Object(keys) => keys.iter().map(|(key, value)| (format!("{at}/{key}"), value)).collect(),
+            Value::Array(items) => items.iter().enumerate().map(|(n, value)| (format!("{at}/{n}"), value)).collect(),
+            _ => Vec::new(),
+        };
+        for (at, value) in inside {
+            places(value, &at, found);
+            found.push(at);
+        }
+    }
+    let mut found = Vec::new();
+    places(value, "", &mut found);
+    let nulled = |place: String| {
+        let mut value = value.clone();
+        *value.pointer_mut(&place).unwrap() = json!(null);
+        (place, value)
+    };
+    found.into_iter().map(nulled).collect()
+}
+
+#[tokio::test]
+async fn null_is_no_value_of_any_key() {
+    let app = furnished().await;
+    let ratio = json!({"numerator": 16, "denominator": 9});
+    let mapping = json!({
+        "track_index": 0, "format_track_index": 0, "audio_track": {"channel_numbers": [0], "channel_range": "0_1"},
+        "mp2ts_container": {"pid": 1}, "mxf_container": {"track_id": 1}, "isobmff_container": {"track_id": 1},
+    });
+    let full = with(
+        video_flow(9, 7),
+        json!({
+            "label": "x", "description": "x", "tags": {"a": "b", "c": ["d"]}, "generation": 0, "status": "ingesting",
+            "read_only": false, "avg_bit_rate": 1, "max_bit_rate": 1, "segment_duration": {"numerator": 6, "denominator": 1},
+            "container_mapping": mapping, "metadata_version": "x", "created_by": "x", "updated_by": "x", "profile_id": "",
+            "flow_collection": [{"id": id(2), "role": "x", "container_mapping": mapping}],
+            "essence_parameters": {
+                "frame_width": 1920, "frame_height": 1080, "frame_rate": {"numerator": 25, "denominator": 1}, "vfr": false,
+                "bit_depth": 8, "interlace_mode": "progressive", "colorspace": "BT709", "transfer_characteristic": "SDR",
+                "aspect_ratio": ratio, "pixel_aspect_ratio": ratio, "component_type": "YCbCr", "horiz_chroma_subs": 2,
+                "vert_chroma_subs": 1, "unc_parameters": {"unc_type": "v210"},
+                "avc_parameters": {"profile": 122, "level": 42, "flags": 0}, "init_segments": true,
+            },
+        }),
+    );
+    let audio = json!({
+        "sample_rate": 48000, "channels": 2, "bit_depth": 24, "unc_parameters": {"unc_type": "interleaved"},
+        "codec_parameters": {"coded_frame_size": 1024, "mp4_oti": 2}, "init_segments": false,
+    });
+    let full_segment = with(
+        segment("o9", "[50:0_51:0)"),
+        json!({"ts_offset": "0:0", "object_timerange": "[50:0_51:0)", "last_duration": "0:1", "sample_offset": 0,
+               "sample_count": 1, "key_frame_count": 1}),
+    );
+    let storage = json!({"object_ids": ["o9"], "content_type": "video/mp2t", "presigned": true});
+    let bodies = [
+        (Method::PUT, format!("/flows/{}", id(9)), full),
+        (
+            Method::PUT,
+            format!("/flows/{}", id(9)),
+            json!({"id": id(9), "source_id": id(8), "format": "urn:x-nmos:format:audio", "codec": "audio/aac", "essence_parameters": audio}),
+        ),
+        (
+            Method::PUT,
+            format!("/flows/{}", id(9)),
+            json!({"id": id(9), "source_id": id(8), "format": "urn:x-nmos:format:data", "codec": "a/b",
+                   "essence_parameters": {"data_type": "urn:x", "init_segments": true}}),
+        ),
+        (
+            Method::PUT,
+            format!("/flows/{}", id(9)),
+            json!({"id": id(9), "source_id": id(8), "format": "urn:x-nmos:format:multi", "essence_parameters": {"init_segments": true}}),
+        ),
+        (Method::POST, format!("/flows/{}/segments", id(1)), full_segment.clone()),
+        (Method::POST, format!("/flows/{}/segments", id(1)), json!([full_segment])),
+        (Method::POST, format!("/flows/{}/storage", id(1)), storage),
+        (Method::POST, "/service".into(), json!({"name": "x", "description": "x"})),
+        (
+            Method::PUT,
+            format!("/flows/{}/flow_collection", id(1)),
+            json!([{"id": id(2), "role": "x", "container_mapping": mapping}]),
+        ),
+        (Method::PUT, format!("/flows/{}/tags/a", id(1)), json!(["x"])),
+    ];
+    let mut taken = Vec::new();
+    leaves_nothing(&app, async |client| {
+        for (method, path, body) in bodies {
+            for (place, body) in with_a_null(&body) {
+                let answer = client.raw(method.clone(), &path, None, body.to_string()).await;
+                if answer.status != 400 {
+                    taken.push(format!("{method} {path} {place}: {}", answer.status));
+                }
+            }
+        }
+        assert!(taken.is_empty(), "null was taken: {taken:#?}");
     })
     .await;
 }
@@ -582,13 +683,15 @@ async fn strange_texts_are_kept_as_they_are() {
     for text in texts {
         client.put(&format!("/flows/{}/label", id(1)), &json!(text)).await.expect(204);
         assert_eq!(client.get(&format!("/flows/{}/label", id(1))).await.json, json!(text), "{text:?}");
+        // A name has to fit into a path.
+        let name = if text.chars().any(char::is_control) { "tag" } else { text };
         let flow = with(
             video_flow(1, 7),
-            json!({"label": text, "description": text, "tags": {text: [text, text]}, "created_by": text}),
+            json!({"label": text, "description": text, "tags": {name: [text, text]}, "created_by": text}),
         );
         client.put(&format!("/flows/{}", id(1)), &flow).await.expect(204);
         let stored = client.get(&format!("/flows/{}", id(1))).await.json;
         assert_eq!((&stored["label"], &stored["description"]), (&json!(text), &json!(text)));
-        assert_eq!(stored["tags"], json!({text: [text, text]}), "{text:?}");
+        assert_eq!(stored["tags"], json!({name: [text, text]}), "{text:?}");
     }
 }

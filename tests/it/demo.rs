@@ -24,18 +24,20 @@ impl Demo {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            said.push(line.unwrap());
-            if said.last().unwrap().contains("Ctrl-C") {
-                let mut errors = child.stderr.take().unwrap();
-                std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-                return Self { child, said };
-            }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut errors = child.stderr.take().unwrap();
+        let mut demo = Self { child, said: Vec::new() };
+        while !demo.said.last().is_some_and(|line| line.contains("Ctrl-C")) {
+            let Some(line) = lines.next() else {
+                let mut text = String::new();
+                errors.read_to_string(&mut text).unwrap();
+                panic!("the demo ended: {:?} {text}", demo.said);
+            };
+            demo.said.push(line.unwrap());
         }
-        let mut errors = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        panic!("the demo ended: {said:?} {errors}");
+        // Nobody reads its log; a full pipe would stop it.
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        demo
     }
 
     fn client(&self) -> Client {

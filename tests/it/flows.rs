@@ -450,3 +450,22 @@ async fn tags_choose_flows_by_whole_values() {
         app.client.get(&format!("/flows?{bad}")).await.expect(400);
     }
 }
+
+#[tokio::test]
+async fn what_no_path_or_column_can_hold_is_refused() {
+    let app = TestApp::start().await;
+    for (key, value) in [
+        ("max_bit_rate", json!(9_223_372_036_854_775_808_u64)),
+        ("avg_bit_rate", json!(u64::MAX)),
+        ("tags", json!({"": "x"})),
+        ("tags", json!({"x".repeat(1_025): "x"})),
+        ("tags", json!({"a\u{0}b": "x"})),
+    ] {
+        let mut flow = video_flow(1, 101);
+        flow[key] = value;
+        app.client.put(&format!("/flows/{}", id(1)), &flow).await.expect(400);
+    }
+    let mut flow = video_flow(1, 101);
+    flow["max_bit_rate"] = json!(i64::MAX);
+    app.client.put(&format!("/flows/{}", id(1)), &flow).await.expect(201);
+}

@@ -54,7 +54,8 @@ async fn read_answer(stream: &mut TcpStream) -> Wire {
 
 #[tokio::test]
 async fn head_is_get_without_a_body() {
-    let app = TestApp::start().await;
+    // Time stands still: error bodies hold it, and its digits count for their length.
+    let app = TestApp::with(|_| {}, Clock::manual("2026-08-14T09:00:00Z".parse().unwrap(), 1)).await;
     furnished(&app).await;
     let client = &app.client;
     let flow = format!("/flows/{}", id(1));
@@ -99,7 +100,6 @@ async fn head_is_get_without_a_body() {
         "/docs".into(),
         media.clone(),
         media.replace("/o1", "/o2"),
-        format!("{flow}/storage"),
         format!("{flow}/tags/none"),
         format!("{source}/tags/none"),
     ];
@@ -120,13 +120,13 @@ async fn head_is_get_without_a_body() {
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
             // A packed body has no length beforehand; its HEAD may say that of the plain one.
             let packed = get.header("content-encoding").is_some();
+            let mut apart = vec!["date", "x-request-id"];
+            if packed {
+                apart.extend(["content-length", "content-encoding", "transfer-encoding"]);
+            }
             let comparable = |answer: &Wire| {
                 let mut headers = answer.headers.clone();
-                headers.retain(|(name, _)| {
-                    !["date", "x-request-id"].contains(&name.as_str())
-                        && !(packed
-                            && ["content-length", "content-encoding", "transfer-encoding"].contains(&name.as_str()))
-                });
+                headers.retain(|(name, _)| !apart.contains(&name.as_str()));
                 headers.sort();
                 headers
             };

@@ -1,6 +1,6 @@
 //! Integration tests: one binary, one slow link. Files mirror `src/api`; `helpers` has servers, clients and builders.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "tests say loudly what they could not check")]
 
 mod helpers;

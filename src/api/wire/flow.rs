@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Time;
 use crate::domain::{
-    CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational, SourceId, Tags,
-    TimeRange,
+    BitRate, CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational,
+    SourceId, Tags, TimeRange,
 };
 use crate::operations::FlowView;
 
@@ -29,9 +29,9 @@ shape! {
             /// As the format has it.
             essence_parameters as "essence_parameters": &'a Essence,
             /// 1,000 bit/s.
-            avg_bit_rate as "avg_bit_rate": u64,
+            avg_bit_rate as "avg_bit_rate": BitRate,
             /// 1,000 bit/s.
-            max_bit_rate as "max_bit_rate": u64,
+            max_bit_rate as "max_bit_rate": BitRate,
             /// Nominal duration of a segment in seconds.
             segment_duration as "segment_duration": Rational,
             container_mapping as "container_mapping": &'a ContainerMapping,

@@ -4,12 +4,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::technical::RawEssence;
+use super::text::TagName;
 use crate::api::error::{ApiError, Detail, DetailKind, Place};
 use crate::api::json::parse_at;
 use crate::domain::essence::MultiEssence;
 use crate::domain::{
-    CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational, SourceId, Tags,
-    Technical,
+    BitRate, CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational,
+    SourceId, Tags, Technical,
 };
 use crate::operations::FlowRequest;
 
@@ -37,9 +38,9 @@ shape! {
             /// As the format has it; required except for multi.
             essence_parameters as "essence_parameters": RawEssence,
             /// 1,000 bit/s.
-            avg_bit_rate as "avg_bit_rate": u64,
+            avg_bit_rate as "avg_bit_rate": BitRate,
             /// 1,000 bit/s.
-            max_bit_rate as "max_bit_rate": u64,
+            max_bit_rate as "max_bit_rate": BitRate,
             /// Nominal duration of a segment in seconds.
             segment_duration as "segment_duration": Rational,
             container_mapping as "container_mapping": ContainerMapping,
@@ -83,6 +84,8 @@ impl FlowPut {
         if self.codec.is_none() && format != ContentFormat::Multi {
             return Err(missing("codec"));
         }
+        let tags = self.tags.unwrap_or_default();
+        check_tag_names(&tags)?;
         check_mapping(&["container_mapping"], self.container_mapping.as_ref())?;
         let flow_collection = self.flow_collection.unwrap_or_default();
         check_collection(&["flow_collection"], &flow_collection)?;
@@ -91,7 +94,7 @@ impl FlowPut {
             source_id: self.source_id,
             label: self.label,
             description: self.description,
-            tags: self.tags.unwrap_or_default(),
+            tags,
             generation: self.generation,
             status: self.status,
             read_only: self.read_only.unwrap_or(false),
@@ -128,6 +131,12 @@ fn essence(format: ContentFormat, raw: Option<RawEssence>) -> Result<Essence, Ap
         ContentFormat::Data => Essence::Data(parse(raw)?),
         ContentFormat::Multi => Essence::Multi(raw.map(|raw| parse::<MultiEssence>(Some(raw))).transpose()?),
     })
+}
+
+/// A tag whose name no path can carry could never be read or removed alone.
+fn check_tag_names(tags: &Tags) -> Result<(), ApiError> {
+    let wrong = tags.keys().find_map(|name| name.parse::<TagName>().err());
+    wrong.map_or(Ok(()), |error| Err(at("tags", DetailKind::Value, error.to_string())))
 }
 
 /// `place` is where the collection stands in the body: nowhere in particular if it is the body.

@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::shape::{inline, one_word_of};
 use crate::domain::{
-    ContentFormat, FlowId, FlowStatus, MimeType, ObjectId, SourceId, StorageId, TagValue, TimeRange, Timestamp, UtcTime,
+    BitRate, ContentFormat, FlowId, FlowStatus, MimeType, ObjectId, SourceId, StorageId, TagValue, TimeRange,
+    Timestamp, UtcTime,
 };
 
 macro_rules! text {
@@ -50,6 +51,7 @@ text!(FlowId, "flow_id", uuid_schema());
 text!(SourceId, "source_id", uuid_schema());
 text!(StorageId, "storage_id", uuid_schema());
 text!(ObjectId, "object_id", text_schema("", "camera-1/2026-08-14/0001.ts"));
+text!(BitRate, "bit_rate", MetaSchema { minimum: Some(0.0), ..MetaSchema::new_with_format("integer", "int64") });
 text!(MimeType, "mime_type", text_schema(MimeType::PATTERN, "video/h264"));
 text!(Timestamp, "timestamp", text_schema(r"^-?(0|[1-9][0-9]*):(0|[1-9][0-9]{0,8})$", "1693234800:0"));
 text!(TimeRange, "timerange", text_schema("", "[0:0_10:0)"));

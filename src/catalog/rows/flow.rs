@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{RowError, source, tags, times};
 use crate::domain::{
-    CollectionItem, ContentFormat, Essence, Flow, FlowId, FlowStatus, MimeType, Rational, SourceId, Technical, UtcTime,
+    BitRate, CollectionItem, ContentFormat, Essence, Flow, FlowId, FlowStatus, MimeType, Rational, SourceId, Technical,
+    UtcTime,
 };
 
 /// A Flow's row: the Flow, and what the log says of its segments.
@@ -29,8 +30,8 @@ pub struct FlowRow {
     generation: Option<u32>,
     status: Option<String>,
     read_only: bool,
-    max_bit_rate: Option<u64>,
-    avg_bit_rate: Option<u64>,
+    max_bit_rate: Option<BitRate>,
+    avg_bit_rate: Option<BitRate>,
     codec: Option<String>,
     container: Option<String>,
     segment_duration: Option<Rational>,

@@ -47,13 +47,14 @@ pub type ObjectKeyRow = IdRow<ObjectId>;
 
 /// The columns of range deletions: a Flow and a timerange whose ends may be open.
 pub fn range_fields() -> Vec<FieldRef> {
-    Table::FlowSegments
-        .schema()
-        .fields()
+    let parts = Table::FlowSegments
+        .log_fields()
         .iter()
-        .filter(|field| ["flow_id", "start_", "end_"].iter().any(|prefix| field.name().starts_with(prefix)))
+        .filter(|field| ["flow_id", "start_", "end_"].iter().any(|prefix| field.name().starts_with(prefix)));
+    parts
         .map(|field| {
-            if field.name() == "flow_id" { field.clone() } else { Arc::new(field.as_ref().clone().with_nullable(true)) }
+            let nullable = field.name() != "flow_id";
+            Arc::new(field.as_ref().clone().with_nullable(nullable))
         })
         .collect()
 }

@@ -48,6 +48,10 @@ impl LocalStore {
             let path = entry.map_err(|error| failure(&temporary, &error))?.path();
             fs::remove_file(&path).map_err(|error| failure(&path, &error))?;
         }
+        // A name that a failed flush left behind counts as written from here on, so it must be.
+        for folder in [root.join("log"), root.clone()].iter().filter(|folder| folder.is_dir()) {
+            File::open(folder).and_then(|open| open.sync_all()).map_err(|error| failure(folder, &error))?;
+        }
         Ok(Self(Arc::new(Inner { root, next_temporary: AtomicU64::new(0), _lock: lock })))
     }
 

@@ -171,15 +171,24 @@ async fn a_crash_at_any_moment_of_checkpoint_and_truncation_loses_nothing() {
     checkpoint::write(&log, &old).await.unwrap();
     clock.advance(48 * HOUR);
     let state = grow(&catalog, 1_030).await;
-    let (mut steps, mut cut_short) = (0, 0);
+    let (mut steps, mut cut_short, mut entries_gone) = (0, 0, false);
     loop {
-        // Each attempt gets further, over what the ones before left behind. The deletions are all alike.
-        steps += if (40..1_000).contains(&steps) { 167 } else { 1 };
+        // Each attempt gets further, over what the ones before left behind. Of the deletions of entries, which are all
+        // alike, few are tried; once they are done, it goes step by step again.
+        let gone = first_entry(&*store).await == 1_000;
+        steps = match (gone, entries_gone) {
+            (true, false) => 1,
+            (false, _) if steps >= 40 => steps + 167,
+            _ => steps + 1,
+        };
+        entries_gone = gone;
         let (left, reached) = (Arc::new(AtomicU32::new(steps)), Arc::new(Notify::new()));
         let crashing = {
             let reached = reached.clone();
-            Hooked::new(store.clone(), move |_, _| {
-                let (crash, reached) = (left.fetch_sub(1, Ordering::Relaxed) == 1, reached.clone());
+            Hooked::new(store.clone(), move |verb, path| {
+                // The deletions after those of the entries are for the attempts that go step by step.
+                let early = !gone && verb == Verb::Delete && path.starts_with(paths::CHECKPOINTS);
+                let (crash, reached) = (left.fetch_sub(1, Ordering::Relaxed) == 1 || early, reached.clone());
                 async move {
                     if crash {
                         reached.notify_one();

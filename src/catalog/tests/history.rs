@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::domain::essence::VideoEssence;
 use crate::domain::flow::{AudioTrack, IsobmffContainer, Mp2tsContainer, MxfContainer};
 use crate::domain::{
-    Allocation, CollectionItem, ContainerMapping, Essence, Flow, FlowSegment, FlowStatus, Instance, MediaObject,
-    ObjectKind, Rational, ServiceInfo, StorageId, TagValue, Technical, TimeRange,
+    Allocation, BitRate, CollectionItem, ContainerMapping, Essence, Flow, FlowSegment, FlowStatus, Instance,
+    MediaObject, ObjectKind, Rational, ServiceInfo, StorageId, TagValue, Technical, TimeRange,
 };
 
 pub const SEGMENT_SPLIT_BY_AN_INSTANT: [&str; 3] = ["[-2:0_-1:0)", "[-1:0]", "(-1:0_0:0)"];
@@ -121,11 +121,11 @@ pub fn everything() -> Flow {
         generation: Some(u32::MAX),
         status: Some(FlowStatus::ReplicationInProgress),
         read_only: true,
-        max_bit_rate: Some(i64::MAX.unsigned_abs()),
+        max_bit_rate: Some(BitRate::unchecked(i64::MAX.unsigned_abs())),
         technical: Technical {
             codec: Some("video/h264".parse().unwrap()),
             container: Some("video/mp2t;codecs=\"x\"".parse().unwrap()),
-            avg_bit_rate: Some(0),
+            avg_bit_rate: Some(BitRate::unchecked(0)),
             segment_duration: Some(Rational { numerator: NonZeroU32::MAX, denominator: Some(NonZeroU32::MIN) }),
             container_mapping: Some(mapping.clone()),
             essence: Essence::Video(json(

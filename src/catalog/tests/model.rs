@@ -71,11 +71,14 @@ enum Action {
     Restart { checkpoint: bool },
 }
 
+/// Mostly short, so that there is room for many.
 fn bounded() -> impl Strategy<Value = Span> {
-    (0..PLACES, any::<bool>(), 0..PLACES, any::<bool>()).prop_map(|(one, start_in, other, end_in)| {
-        let (start, end) = (one.min(other), one.max(other));
-        Span { start: Some((start, start_in)), end: Some((end, end_in)) }
-    })
+    let ends = prop_oneof![
+        4 => (0..PLACES, 0..=2i128).prop_map(|(start, length)| (start, (start + length).min(PLACES - 1))),
+        1 => (0..PLACES, 0..PLACES).prop_map(|(one, other)| (one.min(other), one.max(other))),
+    ];
+    (ends, any::<bool>(), any::<bool>())
+        .prop_map(|((start, end), start_in, end_in)| Span { start: Some((start, start_in)), end: Some((end, end_in)) })
 }
 
 fn any_span() -> impl Strategy<Value = Span> {
@@ -93,7 +96,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => flow().prop_map(Action::DeleteFlow),
         12 => (flow(), bounded(), object(), init)
             .prop_map(|(flow, span, object, init)| Action::Register { flow, span, object, init }),
-        2 => (flow(), any_span()).prop_map(|(flow, span)| Action::DeleteWithin { flow, span, object: None }),
+        4 => (flow(), any_span()).prop_map(|(flow, span)| Action::DeleteWithin { flow, span, object: None }),
         2 => (flow(), any_span(), object())
             .prop_map(|(flow, span, object)| Action::DeleteWithin { flow, span, object: Some(object) }),
         1 => Just(Action::Collect),
@@ -270,7 +273,7 @@ fn register(state: &State, now: UtcTime, flow: u8, span: Span, object: &str, ini
 mod checks;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_catalogue_tells_the_same_history_as_plain_lists(actions in prop::collection::vec(action(), 1..40)) {

@@ -1,7 +1,7 @@
 //! Several writers on one store, each behind faults of its own, racing for the same seconds; the log that is left is
 //! then compared with what each client was told.
 //!
-//! The catalogue was broken by hand to see that this is noticed, one line at a time; each of these failed within 20 seeds:
+//! The catalogue was broken by hand to see that this is noticed, one line at a time; each of these failed within the 40 seeds:
 //! - `Log::put`: our own entry read back taken for a winner's; "exists" or "unclear" taken for landed, or "unclear" or an
 //!   empty slot for failed; a refused second try taken for the outcome of the first;
 //! - `Committer`: writing goes on after an unresolved put, or says that nothing was written; a refusal is answered

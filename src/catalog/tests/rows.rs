@@ -16,9 +16,9 @@ use crate::catalog::rows::{FlowRow, StoredFlow};
 use crate::catalog::{Change, SegmentKey};
 use crate::domain::essence::{AudioEssence, DataEssence, ImageEssence, MultiEssence, VideoEssence};
 use crate::domain::{
-    Allocation, Bound, CollectionItem, ContainerMapping, ContentFormat, Essence, Flow, FlowId, FlowSegment, FlowStatus,
-    Instance, MediaObject, ObjectId, ObjectKind, Rational, ServiceInfo, Source, SourceId, StorageId, TagValue, Tags,
-    Technical, TimeRange, Timestamp, UtcTime,
+    Allocation, BitRate, Bound, CollectionItem, ContainerMapping, ContentFormat, Essence, Flow, FlowId, FlowSegment,
+    FlowStatus, Instance, MediaObject, ObjectId, ObjectKind, Rational, ServiceInfo, Source, SourceId, StorageId,
+    TagValue, Tags, Technical, TimeRange, Timestamp, UtcTime,
 };
 
 fn text() -> impl Strategy<Value = String> + Clone {
@@ -153,7 +153,8 @@ fn mapping() -> impl Strategy<Value = ContainerMapping> {
 fn any_flow() -> impl Strategy<Value = Flow> {
     let media_type = || of(select(vec!["video/h264", "a/b;c=\"d\"", "ä/ö"]).prop_map(|text| text.parse().unwrap()));
     let status = select(FlowStatus::WORDS).prop_map(|word| serde_json::from_value(word.into()).unwrap());
-    let technical = (media_type(), media_type(), of(rate()), of(rational()), of(mapping()), essence());
+    let technical =
+        (media_type(), media_type(), of(rate().prop_map(BitRate::unchecked)), of(rational()), of(mapping()), essence());
     let technical =
         technical.prop_map(|(codec, container, avg_bit_rate, segment_duration, container_mapping, essence)| {
             Technical { codec, container, avg_bit_rate, segment_duration, container_mapping, essence }
@@ -164,7 +165,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
         container_mapping,
     });
     let ids = (flow_id(), source_id(), of(text()), of(text()), tags(), of(any::<u32>()));
-    let rest = (of(status), any::<bool>(), of(rate()), technical, vec(item, 0..3), text());
+    let rest = (of(status), any::<bool>(), of(rate().prop_map(BitRate::unchecked)), technical, vec(item, 0..3), text());
     let times = (time(), of(text()), time(), of(text()));
     (ids, rest, times).prop_map(|(ids, rest, times)| {
         let (id, source_id, label, description, tags, generation) = ids;
@@ -306,7 +307,7 @@ fn a_flow_of_which_every_column_is_set_comes_back_as_it_was() {
 #[test]
 fn a_number_that_its_column_cannot_hold_is_refused_and_not_cut() {
     let mut with_rate = flow(1, 1);
-    with_rate.technical.avg_bit_rate = Some(i64::MAX.unsigned_abs() + 1);
+    with_rate.technical.avg_bit_rate = Some(BitRate::unchecked(i64::MAX.unsigned_abs() + 1));
     let header = Header {
         catalogue: [0; 16],
         seq: 1,

@@ -7,7 +7,7 @@ use super::helpers::{
     put_source, range, register, second, source_id,
 };
 use crate::catalog::{Catalog, CatalogSettings, Change, CommitError, SegmentKey};
-use crate::domain::{Flow, MediaObject, ObjectKind, TimeRange};
+use crate::domain::{BitRate, Flow, MediaObject, ObjectKind, TimeRange};
 
 async fn with_one_segment() -> (Catalog, std::sync::Arc<dyn crate::catalog::Store>) {
     let store = memory();
@@ -79,7 +79,7 @@ async fn commit_beside_others(catalog: &Catalog, bad: Vec<Change>) -> Result<(),
 #[tokio::test]
 async fn a_change_that_cannot_be_stored_does_not_fail_the_others_of_its_entry() {
     let (catalog, store) = with_one_segment().await;
-    let too_large = Flow { max_bit_rate: Some(u64::MAX), ..flow(2, 1) };
+    let too_large = Flow { max_bit_rate: Some(BitRate::unchecked(u64::MAX)), ..flow(2, 1) };
     let outcome = commit_beside_others(&catalog, vec![Change::PutFlow(Arc::new(too_large))]).await;
     assert!(matches!(outcome, Err(CommitError::Bug { .. })), "{outcome:?}");
     assert!(catalog.snapshot().flow(flow_id(2)).is_none());
