@@ -1,7 +1,5 @@
 //! Spec: DELETE_flows-flowId-segments
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::helpers::{TestApp, id, video_flow};
