@@ -4,10 +4,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt;
 use poem::Server;
+use poem::http::uri::Scheme;
 use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
-use tokio::sync::{Notify, watch};
+use poem::web::{LocalAddr, RemoteAddr};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{self, Api, HttpSettings};
@@ -16,6 +20,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
 use crate::operations::{OperationError, Settings, Tams, ensure_storage_id, run_collector};
+
+/// Requests at one time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
 
 /// A store that is open and worked on, but not served yet.
 pub struct App {
@@ -38,6 +45,8 @@ pub enum AppError {
     Operation(#[from] OperationError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("stopped, because the outcome of a write is not known: {0}. Start again: the log tells what was written")]
+    Halted(String),
     #[error("serving stopped: {0}")]
     Serve(std::io::Error),
 }
@@ -66,6 +75,7 @@ impl App {
             settings: Settings {
                 object_timeout: config.media.object_timeout.0,
                 storage_label: config.media.label.clone(),
+                min_free: config.media.min_free.0,
             },
             collect: Notify::new(),
         });
@@ -84,17 +94,31 @@ impl App {
         let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(failed)?;
         // With port 0 the system chose one.
         let address = acceptor.local_addr().iter().find_map(|local| local.as_socket_addr().copied()).unwrap_or(address);
-        Ok(Listening { acceptor, address })
+        Ok(Listening { acceptor: Patient(acceptor), address })
     }
 
     /// Serves until `stop`, lets requests in flight finish, and leaves the data folder to whoever comes next.
     pub async fn serve(self, listening: Listening, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let grace = self.config.http.shutdown_grace.0;
+        let catalog = self.tams.catalog.clone();
+        // A server that cannot write any more must not look alive: a supervisor can start it again, which is the remedy.
+        let stop = async move {
+            tokio::select! {
+                () = stop => {}
+                _ = catalog.halted() => {}
+            }
+        };
         let served = Server::new_with_acceptor(listening.acceptor)
+            .idle_timeout(self.config.http.idle_timeout.0)
+            .http2_max_concurrent_streams(MAX_STREAMS)
             .run_with_graceful_shutdown(api::endpoint(self.api.clone()), stop, Some(grace))
             .await;
+        let halted = self.tams.catalog.halted().now_or_never();
         self.close().await;
-        served.map_err(AppError::Serve)
+        match halted {
+            Some(reason) => Err(AppError::Halted(reason)),
+            None => served.map_err(AppError::Serve),
+        }
     }
 
     /// Finishes the work in the background and closes the catalogue.
@@ -113,9 +137,29 @@ impl App {
     }
 }
 
+/// An acceptor that pauses after a failure: out of file descriptors, the server would otherwise ask again without end.
+struct Patient<A>(A);
+
+impl<A: Acceptor> Acceptor for Patient<A> {
+    type Io = A::Io;
+
+    fn local_addr(&self) -> Vec<LocalAddr> {
+        self.0.local_addr()
+    }
+
+    async fn accept(&mut self) -> std::io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
+        let accepted = self.0.accept().await;
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "a connection could not be taken");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        accepted
+    }
+}
+
 /// A taken address.
 pub struct Listening {
-    acceptor: TcpAcceptor,
+    acceptor: Patient<TcpAcceptor>,
     pub address: SocketAddr,
 }
 
@@ -125,6 +169,7 @@ fn catalog_settings(config: &Config) -> CatalogSettings {
         checkpoint_entries: catalog.checkpoint_entries,
         checkpoint_bytes: catalog.checkpoint_bytes.0,
         log_retention: catalog.log_retention.0,
+        log_retention_entries: catalog.log_retention_entries,
         max_batch_bytes: catalog.max_batch_bytes.as_usize(),
         max_batch_operations: catalog.max_batch_operations,
         queue_operations: catalog.queue_operations,
@@ -136,7 +181,9 @@ fn http_settings(config: &Config, key: [u8; 32]) -> HttpSettings {
     HttpSettings {
         public_url: config.http.public_url.clone(),
         max_body: config.http.max_body.0,
+        max_bodies: config.http.max_bodies.0,
         max_object: config.http.max_object.0,
+        uploads: Arc::new(Semaphore::new(config.http.max_uploads)),
         url_ttl: config.media.url_ttl.0,
         compression: config.http.compression,
         cors_allow_origins: config.cors.allow_origins.clone(),

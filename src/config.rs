@@ -14,6 +14,8 @@ const ENVIRONMENT_PREFIX: &str = "TAMSLAKE";
 /// Signed URLs and unregistered storage must live at least as long as TAMS asks.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// Longer ones leave the range of dates when they are added to now.
+const LONGEST_SPAN: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const SHORTEST_RETENTION: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -40,7 +42,10 @@ pub struct Http {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
     pub max_body: Size,
+    pub max_bodies: Size,
     pub max_object: Size,
+    pub max_uploads: usize,
+    pub idle_timeout: Span,
     pub shutdown_grace: Span,
     pub compression: bool,
 }
@@ -57,6 +62,7 @@ pub struct Cors {
 pub struct Media {
     pub url_ttl: Span,
     pub object_timeout: Span,
+    pub min_free: Size,
     pub label: String,
 }
 
@@ -66,6 +72,7 @@ pub struct Catalog {
     pub checkpoint_entries: u64,
     pub checkpoint_bytes: Size,
     pub log_retention: Span,
+    pub log_retention_entries: u64,
     pub max_batch_bytes: Size,
     pub max_batch_operations: usize,
     pub queue_operations: usize,
@@ -98,7 +105,10 @@ impl Default for Http {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             public_url: None,
             max_body: Size(8 << 20),
+            max_bodies: Size(256 << 20),
             max_object: Size(64 << 30),
+            max_uploads: 256,
+            idle_timeout: Span(Duration::from_secs(75)),
             shutdown_grace: Span(Duration::from_secs(10)),
             compression: true,
         }
@@ -116,6 +126,7 @@ impl Default for Media {
         Self {
             url_ttl: Span(Duration::from_secs(60 * 60)),
             object_timeout: Span(Duration::from_secs(24 * 60 * 60)),
+            min_free: Size(64 << 20),
             label: "local".into(),
         }
     }
@@ -127,6 +138,7 @@ impl Default for Catalog {
             checkpoint_entries: 10_000,
             checkpoint_bytes: Size(64 << 20),
             log_retention: Span(Duration::from_secs(24 * 60 * 60)),
+            log_retention_entries: 1_000_000,
             max_batch_bytes: Size(4 << 20),
             max_batch_operations: 4_096,
             queue_operations: 8_192,
@@ -143,7 +155,7 @@ impl Default for Log {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{0}")]
+    #[error(transparent)]
     Read(#[from] config::ConfigError),
     #[error("{key}: {reason}")]
     Value { key: &'static str, reason: String },
@@ -186,12 +198,16 @@ impl Config {
         }
         if let Some(url) = &self.http.public_url {
             let host = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-            if host.is_none_or(str::is_empty) || url.contains(['?', '#']) {
+            let odd = |c: char| c.is_whitespace() || c.is_control() || !c.is_ascii() || "?#<>\"\\".contains(c);
+            if host.is_none_or(str::is_empty) || url.contains(odd) {
                 return wrong(
                     "http.public_url",
                     "must be an http or https URL without query, like https://tams.example.com",
                 );
             }
+        }
+        if self.http.max_bodies < self.http.max_body {
+            return wrong("http.max_bodies", "must be at least http.max_body, or no body of that length ever gets in");
         }
         if self.http.max_body.0 == 0 || self.http.max_object.0 == 0 {
             return wrong("http.max_body, http.max_object", "must be more than 0");
@@ -243,13 +259,14 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text)
-            .map(Self)
+            .map_err(|error| error.to_string())
+            .and_then(|span| if span <= LONGEST_SPAN { Ok(Self(span)) } else { Err("100 years at most".into()) })
             .map_err(|error| D::Error::custom(format!("{text:?} is not a duration like \"10s\" or \"24h\": {error}")))
     }
 }
 
 /// A number of bytes: `64 KiB`, `8 MiB`; powers of 1,024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub struct Size(pub u64);
 
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

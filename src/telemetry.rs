@@ -7,10 +7,15 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{Log, LogFormat};
 
+/// The filter that a level stands for. Errors: it is neither a level nor a filter.
+pub fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
+    // The HTTP library reports what the banner says already; a filter of the operator comes later and wins.
+    EnvFilter::builder().parse(format!("poem=warn,{}", log.level))
+}
+
 /// Sets up logging for the process. Errors: the level is neither a level nor a filter.
 pub fn start(log: &Log) -> Result<(), ParseError> {
-    // The HTTP library reports what the banner says already; a filter of the operator comes later and wins.
-    let filter = EnvFilter::builder().parse(format!("poem=warn,{}", log.level))?;
+    let filter = filter(log)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -9,7 +9,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
 use super::error::ApiError;
 use super::json::JSON;
-use super::request::BodyLimit;
+use super::request::{BodyLimit, BodyRoom};
 use super::routes::without_body;
 use super::status::internal;
 use super::wire::Time;
@@ -21,6 +21,7 @@ pub struct Front<E> {
     pub clock: Clock,
     /// Bytes of a JSON body at most.
     pub max_body: u64,
+    pub room: BodyRoom,
     pub inner: E,
 }
 
@@ -36,6 +37,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
             .filter(|id| is_sane(id))
             .map_or_else(|| format!("{:032x}", u128::from_be_bytes(self.clock.random_bytes())), str::to_owned);
         request.set_data(BodyLimit(self.max_body));
+        request.set_data(self.room.clone());
         let method = request.method().clone();
         // The query may hold a token or a signature, so it is not logged.
         let path = request.uri().path().to_owned();
@@ -113,7 +115,7 @@ mod tests {
         let inner = Route::new()
             .at("/things", Methods::new([(Method::GET, whole)]))
             .at("/broken", Methods::new([(Method::GET, broken)]));
-        let front = Front { clock: Clock::manual(UtcTime::UNIX_EPOCH, 1), max_body: 1, inner };
+        let front = Front { clock: Clock::manual(UtcTime::UNIX_EPOCH, 1), max_body: 1, room: BodyRoom::new(1), inner };
         let request = Request::builder().method(method).uri_str(path).header(REQUEST_ID, "r-1").finish();
         let mut response = front.call(request).await.unwrap();
         let body = response.take_body().into_bytes().await.unwrap();

@@ -14,14 +14,18 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{ApiError, Detail, DetailKind, Place};
 use super::json_error::explain;
-use super::request::{BodyLimit, BodyStream, drain, stream};
-use super::status::internal;
+use super::request::{BodyLimit, BodyRoom, BodyStream, drain, stream};
+use super::status::{busy, internal};
 use super::strict::Strict;
 
 pub const JSON: &str = "application/json";
+
+/// Bytes of a body that describes one thing.
+const MAX_SINGLE: u64 = 256 << 10;
 
 /// Deeper nesting than any valid body has.
 const MAX_DEPTH: u32 = 64;
@@ -52,9 +56,13 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0);
+        let limit = if is_bulk(request.uri().path()) { limit } else { limit.min(MAX_SINGLE) };
         let mut body = stream(body.take()?);
         let bytes = match check_headers(request.headers()) {
-            Ok(()) => read(&mut body, request.headers(), limit).await,
+            Ok(()) => match room(request, limit) {
+                Ok(_room) => read(&mut body, request.headers(), limit).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         match bytes {
@@ -64,6 +72,21 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
                 Err(error.into())
             }
         }
+    }
+}
+
+/// Whether a body may be a long list.
+fn is_bulk(path: &str) -> bool {
+    path.ends_with("/segments") || path.ends_with("/storage")
+}
+
+/// Room for the body, kept while it is read.
+fn room(request: &Request, limit: u64) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let Some(room) = request.data::<BodyRoom>() else { return Ok(None) };
+    match room.take(announced.unwrap_or(limit).min(limit)) {
+        Some(permit) => Ok(Some(permit)),
+        None => Err(busy("The server is reading as many requests as it has memory for: try again")),
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::request::{BodyStream, drain, stream};
 use super::routes::Methods;
+use super::status::busy;
 use crate::domain::{MimeType, ObjectId, UtcTime};
 use crate::media::range::{http_date, if_none_match, if_range, parse_expectations, parse_range};
 use crate::media::{Access, Expect, MediaFile, RangeOutcome, SignatureError};
@@ -62,6 +63,11 @@ async fn put(api: &Api, mut request: Request) -> Result<Response, ApiError> {
 
 async fn store(api: &Api, request: &Request, body: &mut BodyStream) -> Result<StoredMedia, ApiError> {
     let grant = grant(api, request, Access::Put)?;
+    if request.headers().contains_key(header::CONTENT_RANGE) {
+        let text = "An upload is the whole object: send it without Content-Range";
+        return Err(ApiError::bad_request("unsupported", text));
+    }
+    let _turn = api.settings.uploads.try_acquire().map_err(|_| busy("Too many uploads at one time: try again"))?;
     let expect = expectations(request, api.settings.max_object)?;
     Ok(write_media(&api.tams, &grant.object_id, &grant.key, body, expect).await?)
 }

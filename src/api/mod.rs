@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::Endpoint;
+use tokio::sync::Semaphore;
 
 use crate::catalog::State;
 use crate::media::UrlSigner;
@@ -59,8 +60,12 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Bytes of a JSON body at most.
     pub max_body: u64,
+    /// Bytes of all JSON bodies that are being read, at most.
+    pub max_bodies: u64,
     /// Bytes of a media object at most.
     pub max_object: u64,
+    /// Uploads at one time, at most.
+    pub uploads: Arc<Semaphore>,
     /// How long signed URLs work at least.
     pub url_ttl: Duration,
     pub compression: bool,
@@ -111,11 +116,12 @@ fn resources(api: &Arc<Api>) -> Resources {
 /// Everything that is served, with its middleware; never fails.
 pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     let compression = api.settings.compression;
+    let room = request::BodyRoom::new(api.settings.max_bodies);
     let routes = routes::routes(resources(&api), compression);
     let routes = docs::with_docs(routes, compression).at("/media/:object_id", media::methods(api.clone()));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,
-        inner: front::Front { clock: api.tams.clock.clone(), max_body: api.settings.max_body, inner: routes },
+        inner: front::Front { clock: api.tams.clock.clone(), max_body: api.settings.max_body, room, inner: routes },
     }
 }

@@ -2,15 +2,34 @@
 //! client reached this server.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use poem::http::{HeaderMap, header};
 use poem::{Body, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of a JSON body at most. Set by the outermost layer.
 #[derive(Clone, Copy)]
 pub struct BodyLimit(pub u64);
+
+/// Room for the JSON bodies that are being read, in KiB: what clients send slowly must not fill the memory.
+#[derive(Clone)]
+pub struct BodyRoom(pub Arc<Semaphore>);
+
+impl BodyRoom {
+    pub fn new(bytes: u64) -> Self {
+        let kib = usize::try_from(bytes / 1024).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(kib)))
+    }
+
+    /// Taken for as long as the permit is kept; `None` if there is no room now.
+    pub fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        self.0.clone().try_acquire_many_owned(kib).ok()
+    }
+}
 
 pub type BodyStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
 

@@ -28,6 +28,8 @@ impl From<OperationError> for ApiError {
             E::StorageNotFound(_) => body_value("storage_id", text),
             E::ObjectsExist(_) => Self::bad_request("object_exists", text),
             E::ObjectTwice(_) => body_value("object_ids", text),
+            E::BytesMissing(_) => Self::not_found(text),
+            E::NoSpaceForMedia => Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text),
             E::BytesImmutable(_) => Self::new(StatusCode::CONFLICT, "bytes_immutable", text),
             E::Segment(refusal) => refusal.into(),
             E::Commit(error) => error.into(),
@@ -38,6 +40,11 @@ impl From<OperationError> for ApiError {
 
 fn body_value(key: &'static str, text: String) -> ApiError {
     Detail::new(DetailKind::Value, vec![Place::Name("body".into()), Place::Name(key.into())], text).into()
+}
+
+/// The answer to one request too many at a time.
+pub fn busy(text: &str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text).retry_after(1)
 }
 
 /// The `type` of a segment's refusal: of the answer, or of its entry in the list of failed segments.
@@ -85,7 +92,7 @@ impl From<CommitError> for ApiError {
                 error,
             ),
             CommitError::Unavailable { .. } => unavailable("The server cannot reach its store: try again", 5, error),
-            CommitError::Halted { .. } => unavailable("The server stopped writing and needs its operator", 60, error),
+            CommitError::Halted { .. } => unavailable("The server must start again before it can write", 5, error),
             CommitError::Closed => unavailable("The server is stopping", 5, error),
             CommitError::Bug { .. } => internal(error),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -286,10 +287,19 @@ pub struct Truncated {
     pub checkpoints: u64,
 }
 
-/// Deletes log entries that are older than `retention`, in whole blocks, each behind its floor mark, and the checkpoints
+/// How much of the log stays behind the newest checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    pub time: Duration,
+    pub entries: u64,
+}
+
+/// Deletes log entries that are older than what is to be kept, in whole blocks, each behind its floor mark, and the checkpoints
 /// before them; all as far as a checkpoint, none beyond the one at `verified`, makes up for them.
-pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<Truncated, CheckpointError> {
-    let horizon = (log.clock.now() - retention).timestamp_micros();
+pub async fn truncate(log: &Log, verified: u64, keep: Keep) -> Result<Truncated, CheckpointError> {
+    let horizon = log.clock.now().checked_sub_signed(TimeDelta::from_std(keep.time).unwrap_or(TimeDelta::MAX));
+    let horizon = horizon.unwrap_or(UtcTime::UNIX_EPOCH).timestamp_micros();
+    let oldest = verified.saturating_sub(keep.entries);
     let finished = finished(log).await?;
     let mut committed = Vec::new();
     for seq in finished.iter().copied().filter(|seq| *seq <= verified) {
@@ -297,8 +307,9 @@ pub async fn truncate(log: &Log, verified: u64, retention: Duration) -> Result<T
     }
     // The newest checkpoint that is older than the retention: with it and all entries behind it, every state since the
     // horizon can be had again.
-    let reach = committed.iter().take_while(|(_, time)| *time < horizon).last().map_or(0, |(seq, _)| *seq);
-    let kept = worth_keeping(&committed, reach, retention);
+    let dispensable = |(seq, time): &&(u64, i64)| *time < horizon || *seq < oldest;
+    let reach = committed.iter().take_while(dispensable).last().map_or(0, |(seq, _)| *seq);
+    let kept = worth_keeping(&committed, reach, keep.time);
     let mut done = Truncated::default();
     let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for seq in log.store.list(paths::LOG).await?.iter().filter_map(|path| paths::parse_log_entry(path)) {

@@ -4,11 +4,10 @@
 //! those before it in the same entry; nobody is answered, not even with a refusal, before the entry is durable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::change::{Change, Lsn};
 use super::entry::EntryError;
@@ -59,10 +58,18 @@ pub(super) struct Committer {
     pub settings: CatalogSettings,
     pub queue: mpsc::Receiver<Message>,
     pub current: Arc<ArcSwap<State>>,
-    pub halted: Arc<OnceLock<String>>,
+    pub halted: watch::Sender<Option<String>>,
     pub checkpointer: Checkpointer,
     /// When the state was last known to be all of the log.
     pub contact: Contact,
+}
+
+/// When and where an entry will stand.
+#[derive(Clone, Copy)]
+struct Moment {
+    seq: u64,
+    now: UtcTime,
+    committed: UtcTime,
 }
 
 struct Waiting {
@@ -127,8 +134,8 @@ impl Committer {
 
     /// One entry for all; on an error none was put and none is answered.
     async fn commit_together(&mut self, mut waiting: Vec<Waiting>) -> Result<(), (Vec<Waiting>, EntryError)> {
-        if let Some(reason) = self.halted.get() {
-            let error = CommitError::Halted { reason: reason.clone() };
+        if let Some(reason) = self.halted.borrow().clone() {
+            let error = CommitError::Halted { reason };
             answer_all(waiting, &Err(error));
             return Ok(());
         }
@@ -142,9 +149,11 @@ impl Committer {
         }
         loop {
             let base = self.current.load_full();
-            let now = self.log.clock.now().max(base.committed);
+            let now = self.log.clock.now();
+            // In the log time does not run backwards, whatever the clock does; decisions see what the clock shows.
+            let committed = now.max(base.committed);
             let seq = base.seq + 1;
-            let (staged, changes) = Self::stage(&base, &mut waiting, seq, now);
+            let (staged, changes) = Self::stage(&base, &mut waiting, Moment { seq, now, committed });
             if changes.is_empty() {
                 // A refusal, too, must hold against what other writers did before it was asked for.
                 let outcome = if self.log.store.exclusive() { Ok(()) } else { self.catch_up().await };
@@ -155,10 +164,10 @@ impl Committer {
                 return Ok(());
             }
             let before = self.log.contact();
-            match self.log.append(self.contact, seq, base.hash, now, &changes).await {
+            match self.log.append(self.contact, seq, base.hash, committed, &changes).await {
                 Ok(Append::Landed { hash, bytes }) => {
                     let mut state = staged;
-                    (state.seq, state.committed, state.hash) = (seq, now, hash);
+                    (state.seq, state.committed, state.hash) = (seq, committed, hash);
                     let state = Arc::new(state);
                     self.current.store(state.clone());
                     self.contact = before;
@@ -191,9 +200,9 @@ impl Committer {
 
     /// Decides each on the state that those before it leave. One that fails is answered and taken out, and all others
     /// are decided again: a change that does not apply must not leave half of itself.
-    fn stage(base: &State, waiting: &mut Vec<Waiting>, seq: u64, now: UtcTime) -> (State, Vec<Change>) {
+    fn stage(base: &State, waiting: &mut Vec<Waiting>, moment: Moment) -> (State, Vec<Change>) {
         loop {
-            match Self::try_stage(base, waiting, seq, now) {
+            match Self::try_stage(base, waiting, moment) {
                 Ok(staged) => return staged,
                 Err((place, reason)) => {
                     tracing::error!(reason, "a change was refused because of an internal error");
@@ -206,8 +215,7 @@ impl Committer {
     fn try_stage(
         base: &State,
         waiting: &mut [Waiting],
-        seq: u64,
-        now: UtcTime,
+        Moment { seq, now, committed }: Moment,
     ) -> Result<(State, Vec<Change>), (usize, String)> {
         let mut staged = base.clone();
         let mut changes: Vec<Change> = Vec::new();
@@ -216,7 +224,7 @@ impl Committer {
             let effects = catch_unwind(AssertUnwindSafe(|| one.pending.decide(&staged, now)))
                 .map_err(|_| (place, "a decision panicked".to_owned()))?;
             for change in &effects {
-                staged.apply(change, Lsn { seq, index }, now).map_err(|error| (place, error.to_string()))?;
+                staged.apply(change, Lsn { seq, index }, committed).map_err(|error| (place, error.to_string()))?;
                 index += 1;
             }
             changes.extend(effects);
@@ -257,8 +265,7 @@ impl Committer {
             "the catalogue stopped writing: the outcome of a write is not known. Restart the server"
         );
         let error = CommitError::Halted { reason: reason.clone() };
-        // A second reason adds nothing.
-        let _ = self.halted.set(reason);
+        self.halted.send_replace(Some(reason));
         answer_all(waiting, &Err(error));
     }
 }
@@ -276,54 +283,64 @@ fn unavailable(error: &StoreError) -> CommitError {
 pub(super) struct Checkpointer {
     pub entries: u64,
     pub bytes: u64,
-    running: Arc<AtomicBool>,
-    handle: Option<tokio::task::JoinHandle<()>>,
+    /// Of the one that runs: closed when it ends, however that is.
+    running: Option<oneshot::Receiver<()>>,
 }
 
 impl Checkpointer {
     /// `entries` of the log are not covered by a checkpoint yet.
     pub fn new(entries: u64) -> Self {
-        Self { entries, bytes: 0, running: Arc::default(), handle: None }
+        Self { entries, bytes: 0, running: None }
     }
 
     fn landed(&mut self, log: &Log, settings: &CatalogSettings, state: &Arc<State>, bytes: usize) {
         self.entries += 1;
         self.bytes += bytes as u64;
         let due = self.entries >= settings.checkpoint_entries || self.bytes >= settings.checkpoint_bytes;
-        if !due || self.running.swap(true, Ordering::AcqRel) {
+        if !due || self.is_running() {
             return;
         }
-        (self.entries, self.bytes) = (0, 0);
-        let (log, state, running, retention) =
-            (log.clone(), state.clone(), self.running.clone(), settings.log_retention);
+        let (done, running) = oneshot::channel();
+        let (log, state, settings) = (log.clone(), state.clone(), settings.clone());
         let runtime = tokio::runtime::Handle::current();
-        // Encoding tens of thousands of rows would hold up an async thread.
-        self.handle = Some(tokio::task::spawn_blocking(move || {
-            runtime.block_on(async {
-                let outcome = async {
-                    checkpoint::write(&log, &state).await?;
-                    checkpoint::truncate(&log, state.seq, retention).await
-                };
-                match outcome.await {
-                    Ok(truncated) => tracing::info!(
-                        seq = state.seq,
-                        entries_deleted = truncated.entries,
-                        checkpoints_deleted = truncated.checkpoints,
-                        "checkpoint written"
-                    ),
-                    // The log still has everything; the next one is tried when it is due.
-                    Err(error) => tracing::error!(%error, seq = state.seq, "checkpoint failed"),
-                }
-            });
-            running.store(false, Ordering::Release);
-        }));
+        // A thread of its own: encoding tens of thousands of rows would hold up an async one.
+        let started = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            runtime.block_on(write_checkpoint(&log, &state, &settings));
+            drop(done);
+        });
+        match started {
+            Ok(_) => (self.entries, self.bytes, self.running) = (0, 0, Some(running)),
+            // The log still has everything; tried again with the next entry.
+            Err(error) => tracing::error!(%error, "a checkpoint could not be started"),
+        }
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| running.try_recv() == Err(oneshot::error::TryRecvError::Empty))
     }
 
     async fn wait(&mut self) {
-        if let Some(handle) = self.handle.take()
-            && let Err(error) = handle.await
-        {
-            tracing::error!(%error, "the checkpoint stopped");
+        if let Some(running) = self.running.take() {
+            // Closed without a word when it ends.
+            let _ = running.await;
         }
+    }
+}
+
+async fn write_checkpoint(log: &Log, state: &State, settings: &CatalogSettings) {
+    let outcome = async {
+        checkpoint::write(log, state).await?;
+        let keep = checkpoint::Keep { time: settings.log_retention, entries: settings.log_retention_entries };
+        checkpoint::truncate(log, state.seq, keep).await
+    };
+    match outcome.await {
+        Ok(truncated) => tracing::info!(
+            seq = state.seq,
+            entries_deleted = truncated.entries,
+            checkpoints_deleted = truncated.checkpoints,
+            "checkpoint written"
+        ),
+        // The log still has everything; the next one is tried when it is due.
+        Err(error) => tracing::error!(%error, seq = state.seq, "checkpoint failed"),
     }
 }

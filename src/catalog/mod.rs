@@ -16,14 +16,15 @@ mod state;
 mod store;
 mod tables;
 
-use std::sync::{Arc, OnceLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::domain::UtcTime;
@@ -43,8 +44,10 @@ pub struct CatalogSettings {
     pub checkpoint_entries: u64,
     /// ...or so many bytes of them.
     pub checkpoint_bytes: u64,
-    /// How long log entries are kept after a checkpoint covers them.
+    /// How long log entries are kept after a checkpoint covers them...
     pub log_retention: Duration,
+    /// ...unless there are more than so many.
+    pub log_retention_entries: u64,
     /// Weight of the requests in one log entry, at most (one request may exceed it).
     pub max_batch_bytes: usize,
     pub max_batch_operations: usize,
@@ -60,6 +63,7 @@ impl Default for CatalogSettings {
             checkpoint_entries: 10_000,
             checkpoint_bytes: 64 << 20,
             log_retention: Duration::from_secs(24 * 60 * 60),
+            log_retention_entries: 1_000_000,
             max_batch_bytes: 4 << 20,
             max_batch_operations: 4_096,
             queue_operations: 8_192,
@@ -95,7 +99,7 @@ pub struct Catalog {
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     queue_bytes: usize,
-    halted: Arc<OnceLock<String>>,
+    halted: watch::Sender<Option<String>>,
     exclusive: bool,
     opened: Opened,
 }
@@ -137,10 +141,15 @@ impl Catalog {
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
         let (catalog, committer) = Self::recover(store, clock, settings).await?;
         let runtime = tokio::runtime::Handle::current();
+        let halted = catalog.halted.clone();
         // A thread of its own: deciding and encoding a large batch must not hold up requests.
         std::thread::Builder::new()
             .name("committer".into())
-            .spawn(move || runtime.block_on(committer.run()))
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| runtime.block_on(committer.run()))).is_err() {
+                    halted.send_replace(Some("the committer stopped because of an internal error".into()));
+                }
+            })
             .map_err(|error| OpenError::Thread(error.to_string()))?;
         Ok(catalog)
     }
@@ -164,7 +173,7 @@ impl Catalog {
             replayed: recovered.replayed,
         };
         let current = Arc::new(ArcSwap::from_pointee(recovered.state));
-        let halted = Arc::new(OnceLock::new());
+        let halted = watch::Sender::new(None);
         let (queue, waiting) = mpsc::channel(settings.queue_operations.max(1));
         let queue_bytes = settings.queue_bytes.clamp(1, Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let exclusive = log.store.exclusive();
@@ -214,8 +223,8 @@ impl Catalog {
         T: Send + 'static,
         E: From<CommitError> + Send + 'static,
     {
-        if let Some(reason) = self.halted.get() {
-            return Err(CommitError::Halted { reason: reason.clone() }.into());
+        if let Some(reason) = self.halted.borrow().clone() {
+            return Err(CommitError::Halted { reason }.into());
         }
         // More than the whole room would never get in.
         let weight = weight.clamp(1, self.queue_bytes);
@@ -228,6 +237,17 @@ impl Catalog {
             mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
         })?;
         answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Ends when the catalogue cannot write any more until it is opened again, and says why.
+    pub async fn halted(&self) -> String {
+        let mut halted = self.halted.subscribe();
+        let reason = halted.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            // Unreachable while `self` holds the sender.
+            None => std::future::pending().await,
+        }
     }
 
     /// Commits what is queued, waits for a running checkpoint, and refuses everything after.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{CommonArgs, sample, say, serve};
@@ -25,7 +26,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let config = common.config()?;
     serve::runtime()?.block_on(async {
         let (app, listening) = serve::open(&config).await?;
-        let sample = sample::make(&app.tams, |done, all| {
+        // Made once: what people do to it afterwards is theirs.
+        let made = args.data_dir.join("sample-made");
+        let sample = sample::make(&app.tams, made.exists(), |done, all| {
             if done == 0 {
                 say(&format!("making the sample catalogue: {all} segments of sound"));
             } else if done % 100 == 0 {
@@ -33,6 +36,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
             }
         })
         .await?;
+        std::fs::write(&made, "tamslake demo made its sample catalogue here\n")
+            .with_context(|| format!("{} cannot be written", made.display()))?;
         serve::banner(&config, &app, &listening);
         let base = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", listening.address));
         say("\ntry");
@@ -41,7 +46,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         say(&format!("  curl -sg '{base}/flows/{}/segments?timerange=[60:0_66:0)'", sample.tone));
         say(&format!("  curl -s '{base}/flows/{}?include_timerange=true'", sample.edit));
         say(&format!("  curl -s {base}/sources"));
-        say("every get_urls entry is a WAV file that plays in a browser; Ctrl-C stops the demo");
+        say("the get_urls of all but the cues are WAV files that play in a browser; Ctrl-C stops the demo");
         let stop = serve::stop_signal()?;
         app.serve(listening, stop).await?;
         Ok(())

@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::telemetry;
 
 /// A time-addressable media store (BBC TAMS 8.2) that needs no database: metadata and media live in one folder.
 #[derive(Debug, Parser)]
@@ -59,6 +60,8 @@ impl CommonArgs {
             config.http.listen = listen;
         }
         config.check().context("the configuration is not valid")?;
+        telemetry::filter(&config.log)
+            .with_context(|| format!("log.level: {:?} is neither a level nor a filter", config.log.level))?;
         Ok(config)
     }
 }

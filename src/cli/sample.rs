@@ -45,15 +45,14 @@ impl Ids {
     }
 }
 
-/// Makes the sample, or finds it made. Tells how many segments are done.
-pub async fn make(tams: &Tams, progress: impl Fn(i32, i32)) -> anyhow::Result<Sample> {
+/// Makes the sample, or the rest of it after an interrupted start. Tells how many segments are done.
+pub async fn make(tams: &Tams, is_made: bool, progress: impl Fn(i32, i32)) -> anyhow::Result<Sample> {
     let ids = Ids::new();
     let sample = Sample { tone: ids.tone, edit: ids.edit };
-    // The edit comes last: where it has segments, everything is there.
-    let state = tams.catalog.read().await?;
-    if !state.segments_extent(ids.edit, TimeRange::ETERNITY).is_never() {
+    if is_made {
         return Ok(sample);
     }
+    let state = tams.catalog.read().await?;
     ensure!(
         state.flows().next().is_none() || state.flow(ids.tone).is_some(),
         "this data folder holds another catalogue: give the demo a folder of its own with --data-dir"

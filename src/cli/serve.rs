@@ -26,8 +26,8 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 pub(super) async fn open(config: &Config) -> anyhow::Result<(App, Listening)> {
-    telemetry::start(&config.log)
-        .with_context(|| format!("log.level: {:?} is neither a level nor a filter", config.log.level))?;
+    telemetry::start(&config.log).context("logging cannot start")?;
+    raise_open_files();
     let app = App::open(config.clone(), Clock::system()).await?;
     let listening = app.listen().await?;
     Ok((app, listening))
@@ -48,6 +48,15 @@ pub(super) fn banner(config: &Config, app: &App, listening: &Listening) {
     ));
 }
 
+/// Each connection and each upload is an open file, and many systems start a process with room for 1,024 of them.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Ends when the process is asked to stop: Ctrl-C, or SIGTERM as service managers send it.
 pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +67,14 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: requests in flight may finish");
+        tracing::info!("stopping: requests in flight may finish; ask again to stop at once");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // As a shell reports a process that was interrupted. Nothing is lost: that is what the log is for.
+            std::process::exit(130);
+        });
     })
 }

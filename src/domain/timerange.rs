@@ -94,7 +94,7 @@ impl TimeRange {
     /// Never fails: a side beyond every timestamp is an open side, and keys in the wrong order are [`TimeRange::NEVER`].
     #[must_use]
     pub const fn from_keys(start: i128, end: i128) -> TimeRange {
-        if start > LARGEST_KEY || end <= SMALLEST_KEY {
+        if start > LARGEST_KEY || end < SMALLEST_KEY {
             return TimeRange::NEVER;
         }
         TimeRange::from_valid_keys(
@@ -549,7 +549,7 @@ mod tests {
     fn keys_beyond_every_timestamp_are_open_sides() {
         assert_eq!(TimeRange::from_keys(SMALLEST_KEY - 1, LARGEST_KEY + 1), TimeRange::ETERNITY);
         assert_eq!(TimeRange::from_keys(LARGEST_KEY + 1, i128::MAX), TimeRange::NEVER);
-        assert_eq!(TimeRange::from_keys(i128::MIN, SMALLEST_KEY), TimeRange::NEVER);
+        assert_eq!(TimeRange::from_keys(i128::MIN, SMALLEST_KEY - 1), TimeRange::NEVER);
         assert_eq!(TimeRange::from_keys(4, 4), TimeRange::NEVER);
         let whole = TimeRange::new(Some(Bound::inclusive(Timestamp::MIN)), Some(Bound::inclusive(Timestamp::MAX)));
         assert_eq!(TimeRange::from_keys(whole.start_key(), whole.end_key()), whole);

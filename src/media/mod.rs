@@ -43,12 +43,8 @@ pub enum MediaError {
     Body(#[source] Box<dyn Error + Send + Sync>),
     #[error("no space left at {}", path.display())]
     NoSpace { path: PathBuf },
-    #[error("{}", path.display())]
-    Io {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error("{}: {cause}", path.display())]
+    Io { path: PathBuf, cause: io::Error },
     /// The runtime stops and takes no more work on files.
     #[error("the server is stopping")]
     Stopping,
@@ -63,7 +59,7 @@ impl MediaError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => MediaError::NoSpace { path },
-            _ => MediaError::Io { path, source },
+            _ => MediaError::Io { path, cause: source },
         }
     }
 }

@@ -34,23 +34,39 @@ pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
         if condemned.is_empty() {
             return Ok(done);
         }
+        let mut deleted: Vec<ObjectId> = Vec::new();
+        let mut failure = None;
         for object in &condemned {
-            let mut had_bytes = false;
-            for (_, key) in object.controlled() {
-                had_bytes |= tams.media.delete(key).await?;
+            // One that fails must not keep the others.
+            match delete_bytes(tams, object).await {
+                Ok(had_bytes) => {
+                    done.objects += 1;
+                    done.with_bytes += u64::from(had_bytes);
+                    deleted.push(object.id.clone());
+                }
+                Err(error) => failure = Some(error),
             }
-            done.objects += 1;
-            done.with_bytes += u64::from(had_bytes);
         }
-        let ids: Vec<ObjectId> = condemned.iter().map(|object| object.id.clone()).collect();
-        let deleted = ids.clone();
+        let weight = 64 * deleted.len();
         tams.catalog
-            .commit(64 * ids.len(), move |state, _| {
+            .commit(weight, move |state, _| {
                 let still = deleted.iter().filter(|id| state.is_condemned(id));
                 Ok::<_, OperationError>((still.map(|id| Change::DeleteObject(id.clone())).collect(), ()))
             })
             .await?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
     }
+}
+
+/// Whether there were any.
+async fn delete_bytes(tams: &Tams, object: &MediaObject) -> Result<bool, OperationError> {
+    let mut had_bytes = false;
+    for (_, key) in object.controlled() {
+        had_bytes |= tams.media.delete(key).await?;
+    }
+    Ok(had_bytes)
 }
 
 async fn condemn_expired(tams: &Tams) -> Result<(), OperationError> {

@@ -21,8 +21,21 @@ pub enum FlowEdit {
     FlowCollection(Vec<CollectionItem>),
 }
 
+impl FlowEdit {
+    /// Bytes that it holds, about.
+    fn weight(&self) -> usize {
+        2_048
+            + match self {
+                Self::Label(text) | Self::Description(text) => text.as_ref().map_or(0, String::len),
+                Self::PutTag(name, value) => name.len() + value.texts().iter().map(String::len).sum::<usize>(),
+                Self::FlowCollection(items) => items.len() * 256,
+                Self::DeleteTag(_) | Self::ReadOnly(_) | Self::MaxBitRate(_) | Self::AvgBitRate(_) => 0,
+            }
+    }
+}
+
 pub async fn edit_flow(tams: &Tams, id: FlowId, edit: FlowEdit) -> Result<(), OperationError> {
-    tams.catalog.commit(2_048, move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+    tams.catalog.commit(edit.weight(), move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
 }
 
 fn decide(state: &State, now: UtcTime, id: FlowId, edit: &FlowEdit) -> Result<Vec<Change>, OperationError> {

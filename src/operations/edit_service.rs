@@ -15,7 +15,9 @@ pub struct ServiceEdit {
 }
 
 pub async fn edit_service(tams: &Tams, edit: ServiceEdit) -> Result<(), OperationError> {
-    tams.catalog.commit(1_024, move |state, _| Ok((decide(state, &edit), ()))).await
+    let texts = [&edit.name, &edit.description].into_iter().flatten();
+    let weight = 1_024 + texts.map(String::len).sum::<usize>();
+    tams.catalog.commit(weight, move |state, _| Ok((decide(state, &edit), ()))).await
 }
 
 fn decide(state: &State, edit: &ServiceEdit) -> Vec<Change> {

@@ -16,8 +16,20 @@ pub enum SourceEdit {
     DeleteTag(String),
 }
 
+impl SourceEdit {
+    /// Bytes that it holds, about.
+    fn weight(&self) -> usize {
+        2_048
+            + match self {
+                Self::Label(text) | Self::Description(text) => text.as_ref().map_or(0, String::len),
+                Self::PutTag(name, value) => name.len() + value.texts().iter().map(String::len).sum::<usize>(),
+                Self::DeleteTag(_) => 0,
+            }
+    }
+}
+
 pub async fn edit_source(tams: &Tams, id: SourceId, edit: SourceEdit) -> Result<(), OperationError> {
-    tams.catalog.commit(2_048, move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+    tams.catalog.commit(edit.weight(), move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
 }
 
 fn decide(state: &State, now: UtcTime, id: SourceId, edit: &SourceEdit) -> Result<Vec<Change>, OperationError> {

@@ -46,6 +46,10 @@ pub enum OperationError {
     #[error("object_ids names {0} twice")]
     ObjectTwice(ObjectId),
 
+    #[error("the bytes of Object {0} are not here: they were not uploaded yet, or are lost")]
+    BytesMissing(ObjectId),
+    #[error("the disk is nearly full: the space that is left is for the catalogue")]
+    NoSpaceForMedia,
     #[error("Object {0} is registered, so its bytes cannot change")]
     BytesImmutable(ObjectId),
     #[error(transparent)]

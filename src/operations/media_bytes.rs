@@ -36,6 +36,11 @@ where
     if object.is_registered() && tams.media.stat(key).await?.is_some() {
         return Err(OperationError::BytesImmutable(object_id.clone()));
     }
+    // The catalogue may share the disk, and without space nothing can even be deleted.
+    let needed = tams.settings.min_free.saturating_add(expect.length.unwrap_or(0));
+    if tams.media.free_space().await? < needed {
+        return Err(OperationError::NoSpaceForMedia);
+    }
     // Asked again when the body is complete: it may have been registered, or be gone, by then.
     let accept = {
         let (catalog, object_id, key) = (tams.catalog.clone(), object_id.clone(), key.to_owned());
@@ -57,7 +62,19 @@ pub async fn read_media(tams: &Tams, object_id: &ObjectId, key: &str) -> Result<
     let missing = || OperationError::ObjectNotFound(object_id.clone());
     let content_type = object.allocation.as_ref().map(|allocation| allocation.content_type.clone());
     let file = tams.media.open_object(key).await?;
-    file.zip(content_type).ok_or_else(missing)
+    let registered = object.is_registered();
+    match (file, content_type) {
+        (Some(file), Some(content_type)) => Ok((file, content_type)),
+        _ if registered => {
+            tracing::warn!(
+                object_id = object_id.as_str(),
+                key,
+                "bytes of a registered object were asked for and are not here"
+            );
+            Err(OperationError::BytesMissing(object_id.clone()))
+        }
+        _ => Err(missing()),
+    }
 }
 
 /// The Object, if the key is that of its bytes and they are not about to go.

@@ -71,4 +71,6 @@ pub struct Settings {
     pub object_timeout: Duration,
     /// Label of the embedded storage backend, and of the URLs of its Objects.
     pub storage_label: String,
+    /// Bytes that uploads must leave free.
+    pub min_free: u64,
 }

@@ -28,6 +28,19 @@ pub struct FlowRequest {
     pub updated_by: Option<String>,
 }
 
+impl FlowRequest {
+    /// Bytes that it holds, about.
+    fn weight(&self) -> usize {
+        let texts = [&self.label, &self.description, &self.metadata_version, &self.created_by, &self.updated_by];
+        let tags =
+            self.tags.iter().map(|(name, value)| name.len() + value.texts().iter().map(String::len).sum::<usize>());
+        4_096
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + tags.sum::<usize>()
+            + self.flow_collection.len() * 256
+    }
+}
+
 #[derive(Debug)]
 pub enum PutFlow {
     Created(Box<FlowView>),
@@ -36,7 +49,7 @@ pub enum PutFlow {
 
 pub async fn put_flow(tams: &Tams, request: FlowRequest) -> Result<PutFlow, OperationError> {
     tams.catalog
-        .commit(4_096, move |state, now| {
+        .commit(request.weight(), move |state, now| {
             let (flow, changes) = decide(state, now, &request)?;
             let outcome = if state.flow(request.id).is_some() {
                 PutFlow::Updated

@@ -33,6 +33,14 @@ pub struct UncontrolledUrl {
     pub label: String,
 }
 
+impl SegmentRequest {
+    /// Bytes that it holds, about.
+    fn weight(&self) -> usize {
+        let urls = self.get_urls.iter().flatten();
+        512 + self.object_id.as_str().len() + urls.map(|url| 64 + url.url.len()).sum::<usize>()
+    }
+}
+
 /// What became of each item, in order. Errors concern the whole request; then nothing was stored.
 pub async fn register_segments(
     tams: &Tams,
@@ -40,7 +48,7 @@ pub async fn register_segments(
     requests: Vec<SegmentRequest>,
 ) -> Result<Vec<Result<(), SegmentRefusal>>, OperationError> {
     let label = tams.settings.storage_label.clone();
-    let weight = requests.len() * 512 + 512;
+    let weight = 512 + requests.iter().map(SegmentRequest::weight).sum::<usize>();
     tams.catalog.commit(weight, move |state, now| decide(state, now, &label, flow_id, &requests)).await
 }
 

@@ -227,3 +227,35 @@ async fn a_flipped_byte_in_the_log_stops_the_start_and_names_the_file() {
     let answer = server.client.get(&format!("/flows/{}", id(1))).await.expect(200);
     assert_eq!(answer.json["id"], json!(id(1)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_file_descriptors_writes_wait_and_go_on_when_there_are_some_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Process::start_with_open_files(&data, 64).unwrap();
+    let client = server.client.clone();
+    client.put(&format!("/flows/{}", id(1)), &video_flow(1, 101)).await.expect(201);
+    let path = format!("/flows/{}/segments", id(1));
+    let address = client.base.strip_prefix("http://").unwrap().to_owned();
+    // More connections than the server has descriptors for; the client's own stays open.
+    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let (mut acknowledged, mut refused) = (BTreeSet::new(), 0);
+    for number in 0..50 {
+        let request = segment(&format!("o-{number}"), &format!("[{number}:0_{}:0)", number + 1));
+        let answer = client.http.post(client.url(&path)).json(&request).send().await.unwrap();
+        match answer.status().as_u16() {
+            201 => drop(acknowledged.insert(format!("o-{number}"))),
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0, "the descriptors did not run out");
+    drop(idle);
+    let last = segment("last", "[1000:0_1001:0)");
+    while client.http.post(client.url(&path)).json(&last).send().await.unwrap().status() != 201 {}
+    acknowledged.insert("last".to_owned());
+    assert_eq!(stored(&client, 1).await, acknowledged);
+    server.kill();
+    let server = Process::start(&data).unwrap();
+    assert_eq!(stored(&server.client, 1).await, acknowledged);
+}

@@ -630,3 +630,39 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(app.client.everything().await, before);
     assert_eq!(app.client.get(&page).await.expect(200).json, rest, "page tokens survive");
 }
+
+#[tokio::test]
+async fn bodies_that_are_read_slowly_cannot_fill_the_memory() {
+    // Room for one body of the largest size.
+    let app = TestApp::with(|config| config.http.max_bodies = config.http.max_body, Clock::system()).await;
+    let client = &app.client;
+    client.put(&format!("/flows/{}", id(1)), &video_flow(1, 101)).await.expect(201);
+    let path = format!("/flows/{}/segments", id(1));
+    let mut holder = TcpStream::connect(client.base.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 8000000\r\n\r\n["
+    );
+    holder.write_all(head.as_bytes()).await.unwrap();
+    let large = Value::from(vec![segment("o", "[0:0_1:0)"); 5_000]);
+    // From the moment on at which the first body is being read.
+    let refused = loop {
+        let answer = client.post(&path, &large).await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert_eq!(answer.status, 200, "{:?}", answer.json);
+    };
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    client.post(&path, &segment("o2", "[5:0_6:0)")).await.expect(201);
+    drop(holder);
+    while client.post(&path, &large).await.status == 503 {}
+}
+
+#[tokio::test]
+async fn a_body_that_describes_one_thing_is_short() {
+    let app = TestApp::start().await;
+    app.client.put(&format!("/flows/{}", id(1)), &video_flow(1, 101)).await.expect(201);
+    let label = Value::from("x".repeat(300_000));
+    let answer = app.client.put(&format!("/flows/{}/label", id(1)), &label).await.expect(413);
+    assert!(answer.json["message"].as_str().unwrap().contains("262144"), "{:?}", answer.json);
+}

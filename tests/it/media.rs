@@ -581,3 +581,37 @@ async fn media_survives_a_restart_with_its_urls() {
     register(client, 1, "o2", "[1:0_2:0)").await;
     assert_eq!(get(client, &get_url(client, "o2").await).await.body, "second");
 }
+
+#[tokio::test]
+async fn a_part_of_an_object_is_no_upload() {
+    let app = with_flow().await;
+    let storage =
+        app.client.post(&format!("/flows/{}/storage", id(1)), &json!({"object_ids": ["o"]})).await.expect(201);
+    let url = storage.json["media_objects"][0]["put_url"]["url"].as_str().unwrap();
+    let part = app.client.http.put(url).header("content-range", "bytes 10-12/100").body("abc");
+    assert_eq!(send(part).await.status, 400);
+    assert_eq!(put(&app.client, url, "whole").await.status, 200);
+}
+
+#[tokio::test]
+async fn uploads_leave_space_for_the_catalogue() {
+    let full = |config: &mut tamslake::config::Config| config.media.min_free = tamslake::config::Size(1 << 60);
+    let app = TestApp::with(full, Clock::system()).await;
+    app.client.make(&video_flow(1, 7)).await;
+    let storage =
+        app.client.post(&format!("/flows/{}/storage", id(1)), &json!({"object_ids": ["o"]})).await.expect(201);
+    let url = storage.json["media_objects"][0]["put_url"]["url"].as_str().unwrap();
+    let refused = put(&app.client, url, "bytes").await;
+    assert_eq!((refused.status, refused.error_type().as_str()), (507, "storage_full"));
+    app.client.delete(&format!("/flows/{}", id(1))).await.expect(204);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_there_are_said_not_to_be_there() {
+    let app = with_flow().await;
+    app.client.post(&format!("/flows/{}/storage", id(1)), &json!({"object_ids": ["o"]})).await.expect(201);
+    register(&app.client, 1, "o", "[0:0_1:0)").await;
+    let missing = get(&app.client, &get_url(&app.client, "o").await).await;
+    assert_eq!(missing.status, 404);
+    assert!(String::from_utf8(missing.body.to_vec()).unwrap().contains("not uploaded yet"));
+}

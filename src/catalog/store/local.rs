@@ -3,18 +3,25 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::FlockOperation;
+use tokio::sync::oneshot;
 
 use super::{Create, Store, StoreError};
 
 #[derive(Debug, Clone)]
-pub struct LocalStore(Arc<Inner>);
+pub struct LocalStore {
+    inner: Arc<Inner>,
+    /// Creates, which is what commits are made of: nothing else shall hold them up.
+    commits: Worker,
+    files: Worker,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -52,21 +59,47 @@ impl LocalStore {
         for folder in [root.join("log"), root.clone()].iter().filter(|folder| folder.is_dir()) {
             File::open(folder).and_then(|open| open.sync_all()).map_err(|error| failure(folder, &error))?;
         }
-        Ok(Self(Arc::new(Inner { root, next_temporary: AtomicU64::new(0), _lock: lock })))
+        let inner = Arc::new(Inner { root, next_temporary: AtomicU64::new(0), _lock: lock });
+        let start = |name| Worker::start(name).map_err(|error| failure(&inner.root, &error));
+        let (commits, files) = (start("store-commits")?, start("store-files")?);
+        Ok(Self { inner, commits, files })
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        worker: &Worker,
         path: &str,
         work: impl FnOnce(&Inner, &Path) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (inner, target) = (self.0.clone(), self.0.root.join(path));
+        let (inner, target) = (self.inner.clone(), self.inner.root.join(path));
         let location = target.display().to_string();
-        tokio::task::spawn_blocking(move || work(&inner, &target)).await.map_err(|error| StoreError {
-            location,
-            reason: error.to_string(),
-            full: false,
-        })
+        let stopped = || StoreError { location, reason: "work on files has stopped".into(), full: false };
+        worker.run(move || work(&inner, &target)).await.ok_or_else(stopped)
+    }
+}
+
+/// A thread that does one job after the other. It is there from the start: a pool that starts threads when they are
+/// needed fails when the system has none to give, and that must not be in the middle of a commit.
+#[derive(Debug, Clone)]
+struct Worker(mpsc::Sender<Job>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Worker {
+    fn start(name: &str) -> io::Result<Self> {
+        // Each caller waits for its one job, so the queue is as short as the callers are few.
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let work = move || jobs.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job))));
+        std::thread::Builder::new().name(name.into()).spawn(work)?;
+        Ok(Self(sender))
+    }
+
+    /// `None` if the job did not come to its end.
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        // A caller that has gone needs no answer.
+        self.0.send(Box::new(move || drop(answer.send(job())))).ok()?;
+        answered.await.ok()
     }
 }
 
@@ -94,6 +127,11 @@ impl Inner {
         {
             return Create::Failed(error);
         }
+        // Opened first: once the file is in place only the flush itself may fail, for nobody knows what that has done.
+        let folder = match open_folder_of(target) {
+            Ok(folder) => folder,
+            Err(error) => return Create::Failed(error),
+        };
         let beside = match self.write_beside(bytes) {
             Ok(path) => path,
             Err(error) => return Create::Failed(error),
@@ -101,12 +139,20 @@ impl Inner {
         let linked = fs::hard_link(&beside, target);
         let _ = fs::remove_file(&beside);
         match linked {
-            Ok(()) => match flush_folder_of(target) {
+            Ok(()) => match folder.sync_all() {
                 Ok(()) => Create::Created,
-                Err(error) => Create::Unclear(error),
+                Err(error) => Create::Unclear(failure(target, &error)),
             },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Create::Exists,
             Err(error) => Create::Failed(failure(target, &error)),
+        }
+    }
+
+    /// A checkpoint's folder goes with its last file; the folders below the root stay.
+    fn remove_if_empty(&self, folder: Option<&Path>) {
+        if let Some(folder) = folder.filter(|folder| folder.parent() != Some(&self.root) && *folder != self.root) {
+            // Refused by the system while anything is in it.
+            let _ = fs::remove_dir(folder);
         }
     }
 
@@ -126,18 +172,18 @@ impl Inner {
 #[async_trait]
 impl Store for LocalStore {
     async fn create(&self, path: &str, bytes: Bytes) -> Create {
-        match self.run(path, move |inner, target| inner.create(target, &bytes)).await {
+        match self.run(&self.commits, path, move |inner, target| inner.create(target, &bytes)).await {
             Ok(outcome) => outcome,
             Err(error) => Create::Unclear(error),
         }
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.run(path, move |inner, target| inner.write(target, &bytes)).await?
+        self.run(&self.files, path, move |inner, target| inner.write(target, &bytes)).await?
     }
 
     async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.run(path, |_, target| match fs::read(target) {
+        self.run(&self.files, path, |_, target| match fs::read(target) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failure(target, &error)),
@@ -146,7 +192,7 @@ impl Store for LocalStore {
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.run(folder, |inner, target| {
+        self.run(&self.files, folder, |inner, target| {
             let mut found = Vec::new();
             list_below(target, &inner.root, &mut found)?;
             found.sort_unstable();
@@ -156,8 +202,12 @@ impl Store for LocalStore {
     }
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
-        self.run(path, |_, target| match fs::remove_file(target) {
-            Ok(()) => flush_folder_of(target),
+        self.run(&self.files, path, |inner, target| match fs::remove_file(target) {
+            Ok(()) => {
+                flush_folder_of(target)?;
+                inner.remove_if_empty(target.parent());
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(failure(target, &error)),
         })
@@ -169,7 +219,7 @@ impl Store for LocalStore {
     }
 
     fn location(&self, path: &str) -> String {
-        self.0.root.join(path).display().to_string()
+        self.inner.root.join(path).display().to_string()
     }
 }
 
@@ -198,12 +248,16 @@ fn make_folders(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn flush_folder_of(path: &Path) -> Result<(), StoreError> {
+fn open_folder_of(path: &Path) -> Result<File, StoreError> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failure(folder, &error))
+    File::open(folder).map_err(|error| failure(folder, &error))
+}
+
+fn flush_folder_of(path: &Path) -> Result<(), StoreError> {
+    open_folder_of(path)?.sync_all().map_err(|error| failure(path, &error))
 }
 
 fn list_below(folder: &Path, root: &Path, found: &mut Vec<String>) -> Result<(), StoreError> {
@@ -244,7 +298,7 @@ mod tests {
         fs::write(folder.path().join("tmp/0"), "half").unwrap();
         let store = LocalStore::open(folder.path().into()).unwrap();
         assert!(fs::read_dir(folder.path().join("tmp")).unwrap().next().is_none());
-        assert!(matches!(store.0.create(&folder.path().join("log/1"), b"x"), Create::Created));
+        assert!(matches!(store.inner.create(&folder.path().join("log/1"), b"x"), Create::Created));
     }
 
     #[test]
@@ -252,8 +306,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = LocalStore::open(folder.path().into()).unwrap();
         let target = folder.path().join("log/1");
-        assert!(matches!(store.0.create(&target, b"one"), Create::Created));
-        assert!(matches!(store.0.create(&target, b"two"), Create::Exists));
+        assert!(matches!(store.inner.create(&target, b"one"), Create::Created));
+        assert!(matches!(store.inner.create(&target, b"two"), Create::Exists));
         assert_eq!(fs::read(&target).unwrap(), b"one");
         assert!(fs::read_dir(folder.path().join("tmp")).unwrap().next().is_none());
     }

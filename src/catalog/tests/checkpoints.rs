@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 
 use super::helpers::{
-    assert_same, clock, flow_id, memory, open, put, put_flow, put_object, put_source, register, segment, settings,
+    assert_same, clock, flow_id, keep, memory, open, put, put_flow, put_object, put_source, register, segment, settings,
 };
 use super::history;
 use super::hooks::{Hooked, Verb};
@@ -140,7 +140,7 @@ async fn the_log_is_kept_from_a_checkpoint_that_is_older_than_the_retention() {
     ] {
         let state = grow(&catalog, entries).await;
         checkpoint::write(&log, &state).await.unwrap();
-        checkpoint::truncate(&log, state.seq, retention).await.unwrap();
+        checkpoint::truncate(&log, state.seq, keep(retention)).await.unwrap();
         assert_eq!(first_entry(&*store).await, first, "after {entries} entries");
         assert_eq!(checkpoints(&*store).await, kept, "after {entries} entries");
         for block in 0..3 {
@@ -201,7 +201,7 @@ async fn a_crash_at_any_moment_of_checkpoint_and_truncation_loses_nothing() {
         let (at_risk, snapshot) = (Log { store: crashing, ..log.clone() }, state.clone());
         let mut attempt = tokio::spawn(async move {
             checkpoint::write(&at_risk, &snapshot).await.unwrap();
-            checkpoint::truncate(&at_risk, snapshot.seq, 24 * HOUR).await.unwrap();
+            checkpoint::truncate(&at_risk, snapshot.seq, keep(24 * HOUR)).await.unwrap();
         });
         let finished = tokio::select! {
             outcome = &mut attempt => { outcome.unwrap(); true }
@@ -235,7 +235,7 @@ async fn a_checkpoint_that_was_cut_short_is_ignored_and_swept_later() {
 
     let state = grow(&catalog, 5).await;
     checkpoint::write(&log, &state).await.unwrap();
-    checkpoint::truncate(&log, state.seq, HOUR).await.unwrap();
+    checkpoint::truncate(&log, state.seq, keep(HOUR)).await.unwrap();
     assert_eq!(checkpoints(&*store).await, [5]);
     assert_eq!(first_entry(&*store).await, 1, "nothing is old enough to go");
 }

@@ -52,6 +52,7 @@ async fn an_entry_that_could_not_be_flushed_stops_all_writing_until_a_restart_ha
     for outcome in [first, same_entry, later] {
         assert!(matches!(outcome, Err(CommitError::Halted { .. })), "{outcome:?}");
     }
+    assert!(!catalog.halted().await.is_empty(), "whoever runs the catalogue is told");
     assert_same(&catalog.read().await.unwrap(), &before, "while the outcome is not known");
     assert_eq!(disk.list(paths::LOG).await.unwrap().len(), 2, "nothing is put after what is unclear");
 

@@ -189,3 +189,8 @@ pub fn assert_same(one: &State, other: &State, when: &str) {
     same!(sources, flows, objects, segments, segments_updated);
     same!(flows_by_source, collectors, references, init_users, condemned, allocations);
 }
+
+/// Keeps entries by their age alone.
+pub fn keep(time: std::time::Duration) -> crate::catalog::checkpoint::Keep {
+    crate::catalog::checkpoint::Keep { time, entries: u64::MAX }
+}

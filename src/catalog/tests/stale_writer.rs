@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::Notify;
 
-use super::helpers::{assert_same, clock, memory, open, put};
+use super::helpers::{assert_same, clock, keep, memory, open, put};
 use super::hooks::{Hooked, Verb};
 use crate::catalog::log::Log;
 use crate::catalog::{Catalog, Change, CommitError, checkpoint, paths};
@@ -34,7 +34,7 @@ async fn truncate_first_block(catalog: &Catalog, log: &Log, clocks: &[&Clock]) {
     let state = catalog.snapshot();
     checkpoint::write(log, &state).await.unwrap();
     clocks.iter().for_each(|clock| clock.advance(TWO_DAYS));
-    let truncated = checkpoint::truncate(log, state.seq(), DAY).await.unwrap();
+    let truncated = checkpoint::truncate(log, state.seq(), keep(DAY)).await.unwrap();
     assert_eq!(truncated.entries, paths::FLOOR_BLOCK - 1);
 }
 
@@ -109,7 +109,7 @@ async fn a_put_that_stalled_until_its_slot_was_truncated_is_not_acknowledged() {
     assert!(store.read(&paths::log_entry(1)).await.unwrap().is_some());
     let (again, _) = open(store.clone(), clock(3)).await.unwrap();
     assert_same(&again.snapshot(), &busy.snapshot(), "beside a stray entry");
-    checkpoint::truncate(&log, busy.snapshot().seq(), DAY).await.unwrap();
+    checkpoint::truncate(&log, busy.snapshot().seq(), keep(DAY)).await.unwrap();
     assert_eq!(store.read(&paths::log_entry(1)).await.unwrap(), None);
 }
 

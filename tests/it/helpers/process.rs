@@ -19,7 +19,18 @@ pub struct Process {
 impl Process {
     /// Starts the server and waits until it says where it listens. Errors: what it said instead.
     pub fn start(data: &Path) -> Result<Self, String> {
-        let mut child = binary()
+        Self::run(binary(), data)
+    }
+
+    /// With at most so many open files.
+    pub fn start_with_open_files(data: &Path, limit: u32) -> Result<Self, String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tamslake")]);
+        Self::run(command, data)
+    }
+
+    fn run(mut command: Command, data: &Path) -> Result<Self, String> {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .env("TAMSLAKE__LOG__LEVEL", "warn")
