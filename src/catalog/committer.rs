@@ -113,7 +113,7 @@ impl Committer {
             }
         }
         // Whoever waits for the end may open the store again at once.
-        drop(self);
+        self.log.store.release();
         if let Some(answer) = closed {
             // Whoever asked may be gone; there is nobody else to tell.
             let _ = answer.send(());

@@ -139,7 +139,12 @@ impl Catalog {
     ///
     /// Errors name the file that is damaged, missing or foreign; nothing is repaired by leaving it out.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
-        let (catalog, committer) = Self::recover(store, clock, settings).await?;
+        let recovered = Self::recover(store.clone(), clock, settings).await;
+        if recovered.is_err() {
+            // Reads ahead may still be under way; they shall not keep the next try out.
+            store.release();
+        }
+        let (catalog, committer) = recovered?;
         let runtime = tokio::runtime::Handle::current();
         let halted = catalog.halted.clone();
         // A thread of its own: deciding and encoding a large batch must not hold up requests.

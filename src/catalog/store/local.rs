@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,7 +28,7 @@ struct Inner {
     root: PathBuf,
     next_temporary: AtomicU64,
     /// Held for as long as the store is open: one process at a time.
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl LocalStore {
@@ -59,7 +59,7 @@ impl LocalStore {
         for folder in [root.join("log"), root.clone()].iter().filter(|folder| folder.is_dir()) {
             File::open(folder).and_then(|open| open.sync_all()).map_err(|error| failure(folder, &error))?;
         }
-        let inner = Arc::new(Inner { root, next_temporary: AtomicU64::new(0), _lock: lock });
+        let inner = Arc::new(Inner { root, next_temporary: AtomicU64::new(0), lock: Mutex::new(Some(lock)) });
         let start = |name| Worker::start(name).map_err(|error| failure(&inner.root, &error));
         let (commits, files) = (start("store-commits")?, start("store-files")?);
         Ok(Self { inner, commits, files })
@@ -104,8 +104,20 @@ impl Worker {
 }
 
 impl Inner {
+    fn check_lock(&self) -> Result<(), StoreError> {
+        match *self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(_) => Ok(()),
+            None => Err(StoreError {
+                location: self.root.display().to_string(),
+                reason: "the catalogue is closed".into(),
+                full: false,
+            }),
+        }
+    }
+
     /// A flushed file under a temporary name, to be linked or renamed into place.
     fn write_beside(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        self.check_lock()?;
         let name = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join("tmp").join(name.to_string());
         let write = || {
@@ -202,7 +214,7 @@ impl Store for LocalStore {
     }
 
     async fn delete(&self, path: &str) -> Result<(), StoreError> {
-        self.run(&self.files, path, |inner, target| match fs::remove_file(target) {
+        self.run(&self.files, path, |inner, target| match inner.check_lock().map(|()| fs::remove_file(target))? {
             Ok(()) => {
                 flush_folder_of(target)?;
                 inner.remove_if_empty(target.parent());
@@ -212,6 +224,10 @@ impl Store for LocalStore {
             Err(error) => Err(failure(target, &error)),
         })
         .await?
+    }
+
+    fn release(&self) {
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn exclusive(&self) -> bool {

@@ -53,6 +53,9 @@ pub trait Store: Debug + Send + Sync {
     /// Removes a file; one that is not there is no error.
     async fn delete(&self, path: &str) -> Result<(), StoreError>;
 
+    /// Lets others have the store; whoever still holds this value cannot write any more.
+    fn release(&self) {}
+
     /// Whether this process is the only writer, so that a read needs no look for others' commits.
     fn exclusive(&self) -> bool;
 
