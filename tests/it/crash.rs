@@ -235,27 +235,47 @@ async fn without_file_descriptors_writes_wait_and_go_on_when_there_are_some_agai
     let server = Process::start_with_open_files(&data, 64).unwrap();
     let client = server.client.clone();
     client.put(&format!("/flows/{}", id(1)), &video_flow(1, 101)).await.expect(201);
-    let path = format!("/flows/{}/segments", id(1));
     let address = client.base.strip_prefix("http://").unwrap().to_owned();
-    // More connections than the server has descriptors for; the client's own stays open.
+    // A connection of our own, taken before the others: a new one would wait with them.
+    let mut ours = std::net::TcpStream::connect(&address).unwrap();
+    assert_eq!(register_on(&mut ours, "first", 1_000_000), 201);
+    let mut acknowledged = BTreeSet::from(["first".to_owned()]);
     let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
-    let mut acknowledged = BTreeSet::new();
     // Until the server has taken so many of them that nothing is left.
     for number in 0.. {
-        let request = segment(&format!("o-{number}"), &format!("[{number}:0_{}:0)", number + 1));
-        let answer = client.http.post(client.url(&path)).json(&request).send().await.unwrap();
-        match answer.status().as_u16() {
-            201 => drop(acknowledged.insert(format!("o-{number}"))),
+        let object = format!("o-{number}");
+        match register_on(&mut ours, &object, number) {
+            201 => drop(acknowledged.insert(object)),
             503 => break,
             other => panic!("{other}"),
         }
     }
     drop(idle);
-    let last = segment("last", "[1000:0_1001:0)");
-    while client.http.post(client.url(&path)).json(&last).send().await.unwrap().status() != 201 {}
+    while register_on(&mut ours, "last", 2_000_000) != 201 {}
     acknowledged.insert("last".to_owned());
     assert_eq!(stored(&client, 1).await, acknowledged);
     server.kill();
     let server = Process::start(&data).unwrap();
     assert_eq!(stored(&server.client, 1).await, acknowledged);
+}
+
+/// Registers one second over an open connection and returns the status.
+fn register_on(stream: &mut std::net::TcpStream, object: &str, second: u32) -> u16 {
+    use std::io::{Read, Write};
+    let body = segment(object, &format!("[{second}:0_{}:0)", second + 1)).to_string();
+    let head = format!("POST /flows/{}/segments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n", id(1));
+    stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    loop {
+        let mut block = [0; 4_096];
+        let read = stream.read(&mut block).unwrap();
+        assert!(read > 0, "the server closed the connection");
+        answer.extend(&block[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, rest)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if rest.len() >= length.unwrap_or(0) {
+            return head[9..12].parse().unwrap();
+        }
+    }
 }
