@@ -139,12 +139,7 @@ impl Catalog {
     ///
     /// Errors name the file that is damaged, missing or foreign; nothing is repaired by leaving it out.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
-        let recovered = Self::recover(store.clone(), clock, settings).await;
-        if recovered.is_err() {
-            // Reads ahead may still be under way; they shall not keep the next try out.
-            store.release();
-        }
-        let (catalog, committer) = recovered?;
+        let (catalog, committer) = Self::recover(store, clock, settings).await?;
         let runtime = tokio::runtime::Handle::current();
         let halted = catalog.halted.clone();
         // A thread of its own: deciding and encoding a large batch must not hold up requests.
@@ -161,6 +156,19 @@ impl Catalog {
 
     /// The catalogue and its committer, which does not run yet.
     async fn recover(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        settings: CatalogSettings,
+    ) -> Result<(Self, Committer), OpenError> {
+        let recovered = Self::try_recover(store.clone(), clock, settings).await;
+        if recovered.is_err() {
+            // Reads ahead may still be under way; they shall not keep the next try out.
+            store.release();
+        }
+        recovered
+    }
+
+    async fn try_recover(
         store: Arc<dyn Store>,
         clock: Clock,
         settings: CatalogSettings,

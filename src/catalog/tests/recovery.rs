@@ -38,10 +38,10 @@ fn written(seed: u64) -> Written {
 
 fn start(folder: &Path) -> Result<Arc<State>, String> {
     block_on(async {
-        let store = LocalStore::open(folder.into()).map_err(|error| error.to_string())?;
-        let (catalog, _) =
-            Catalog::recover(Arc::new(store), clock(99), settings()).await.map_err(|error| error.to_string())?;
-        Ok(catalog.snapshot())
+        let store = Arc::new(LocalStore::open(folder.into()).map_err(|error| error.to_string())?);
+        let recovered = Catalog::recover(store.clone(), clock(99), settings()).await;
+        store.release();
+        recovered.map(|(catalog, _)| catalog.snapshot()).map_err(|error| error.to_string())
     })
 }
 
