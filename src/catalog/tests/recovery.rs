@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::helpers::{assert_same, clock, local, open, put, register, settings};
 use super::history;
-use crate::catalog::{Catalog, LocalStore, State, checkpoint, entry, paths};
+use crate::catalog::{Catalog, LocalStore, State, Store, checkpoint, entry, paths};
 
 /// The entry that the checkpoint is of.
 const CHECKPOINT: u64 = 6;
