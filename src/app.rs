@@ -14,12 +14,13 @@ use poem::web::{LocalAddr, RemoteAddr};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, Api, HttpSettings};
+use crate::api::{self, Api, Events, HttpSettings, WebhookShaper};
 use crate::catalog::{Catalog, CatalogSettings, LocalStore, OpenError, StoreError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::events::{Delivery, EventSettings, Poster, PosterError, Targets, Vault, run_delivery};
 use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
-use crate::operations::{OperationError, Settings, Tams, ensure_storage_id, run_collector};
+use crate::operations::{OperationError, Settings, Tams, ensure_storage_id, run_collector, run_deleter};
 
 /// Requests at one time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
@@ -29,8 +30,11 @@ pub struct App {
     pub tams: Arc<Tams>,
     api: Arc<Api>,
     config: Config,
+    /// Turns true when the server begins to stop.
+    closing: watch::Sender<bool>,
     stop_collector: watch::Sender<bool>,
     collector: JoinHandle<()>,
+    deleter: JoinHandle<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,10 @@ pub enum AppError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("stopped, because the outcome of a write is not known: {0}. Start again: the log tells what was written")]
     Halted(String),
+    #[error(transparent)]
+    Poster(#[from] PosterError),
+    #[error("the cipher for the secrets of webhooks does not take its key")]
+    Cipher,
     #[error("serving stopped: {0}")]
     Serve(std::io::Error),
 }
@@ -75,16 +83,34 @@ impl App {
             settings: Settings {
                 object_timeout: config.media.object_timeout.0,
                 storage_label: config.media.label.clone(),
+                max_delete_segments: config.catalog.max_delete_segments,
                 min_free: config.media.min_free.0,
             },
             collect: Notify::new(),
+            delete: Notify::new(),
         });
         ensure_storage_id(&tams).await?;
-        let api =
-            Arc::new(Api { tams: tams.clone(), signer: UrlSigner::new(key), settings: http_settings(&config, key) });
+        let events = event_settings(&config);
+        let targets = Targets::new(events.allow_private_targets, &events.allowed_hosts);
+        let vault = Vault::new(crate::media::derived_key(key, b"webhook secrets"), tams.clock.clone());
+        let poster = Arc::new(Poster::new(&events, targets, vault.ok_or(AppError::Cipher)?)?);
+        let closing = watch::Sender::new(false);
+        let api = Arc::new(Api {
+            tams: tams.clone(),
+            signer: UrlSigner::new(key),
+            settings: http_settings(&config, key),
+            events: Events {
+                poster,
+                history: Arc::default(),
+                streams: Arc::new(Semaphore::new(config.events.max_streams)),
+                heartbeat: config.events.heartbeat.0,
+                closing: closing.subscribe(),
+            },
+        });
         let (stop_collector, stop) = watch::channel(false);
+        let deleter = tokio::spawn(run_deleter(tams.clone(), stop.clone()));
         let collector = tokio::spawn(run_collector(tams.clone(), stop));
-        Ok(Self { tams, api, config, stop_collector, collector })
+        Ok(Self { tams, api, config, closing, stop_collector, collector, deleter })
     }
 
     /// Takes the address; requests wait until [`Listening::serve`].
@@ -100,24 +126,48 @@ impl App {
     /// Serves until `stop`, lets requests in flight finish, and leaves the data folder to whoever comes next.
     pub async fn serve(self, listening: Listening, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let grace = self.config.http.shutdown_grace.0;
-        let catalog = self.tams.catalog.clone();
+        let (catalog, closing) = (self.tams.catalog.clone(), self.closing.clone());
         // A server that cannot write any more must not look alive: a supervisor can start it again, which is the remedy.
         let stop = async move {
             tokio::select! {
                 () = stop => {}
                 _ = catalog.halted() => {}
             }
+            // Streams of events never end by themselves.
+            closing.send_replace(true);
         };
+        let delivery = self.delivery(listening.address);
+        let delivery = tokio::spawn(run_delivery(delivery, self.closing.subscribe()));
         let served = Server::new_with_acceptor(listening.acceptor)
             .idle_timeout(self.config.http.idle_timeout.0)
             .http2_max_concurrent_streams(MAX_STREAMS)
             .run_with_graceful_shutdown(api::endpoint(self.api.clone()), stop, Some(grace))
             .await;
+        self.closing.send_replace(true);
+        if let Err(error) = delivery.await {
+            tracing::error!(%error, "the delivery of events stopped");
+        }
         let halted = self.tams.catalog.halted().now_or_never();
         self.close().await;
         match halted {
             Some(reason) => Err(AppError::Halted(reason)),
             None => served.map_err(AppError::Serve),
+        }
+    }
+
+    fn delivery(&self, address: SocketAddr) -> Delivery {
+        // No request tells under which URL the receiver of an event could reach this server.
+        let base = match &self.config.http.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
+        Delivery {
+            tams: self.tams.clone(),
+            settings: event_settings(&self.config),
+            poster: self.api.events.poster.clone(),
+            history: self.api.events.history.clone(),
+            shape: Arc::new(WebhookShaper { api: self.api.clone(), base }),
         }
     }
 
@@ -127,6 +177,9 @@ impl App {
         let _ = self.stop_collector.send(true);
         if let Err(error) = self.collector.await {
             tracing::error!(%error, "the collector stopped");
+        }
+        if let Err(error) = self.deleter.await {
+            tracing::error!(%error, "the deleter stopped");
         }
         self.tams.catalog.close().await;
         tracing::info!("catalogue closed");
@@ -174,6 +227,18 @@ fn catalog_settings(config: &Config) -> CatalogSettings {
         max_batch_operations: catalog.max_batch_operations,
         queue_operations: catalog.queue_operations,
         queue_bytes: catalog.queue_bytes.as_usize(),
+    }
+}
+
+fn event_settings(config: &Config) -> EventSettings {
+    let events = &config.events;
+    EventSettings {
+        first_retry: events.first_retry.0,
+        longest_retry: events.longest_retry.0,
+        give_up_after: events.give_up_after.0,
+        timeout: events.timeout.0,
+        allow_private_targets: events.allow_private_targets,
+        allowed_hosts: events.allowed_hosts.clone(),
     }
 }
 

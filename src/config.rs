@@ -26,6 +26,7 @@ pub struct Config {
     pub cors: Cors,
     pub media: Media,
     pub catalog: Catalog,
+    pub events: Events,
     pub log: Log,
 }
 
@@ -75,8 +76,22 @@ pub struct Catalog {
     pub log_retention_entries: u64,
     pub max_batch_bytes: Size,
     pub max_batch_operations: usize,
+    pub max_delete_segments: usize,
     pub queue_operations: usize,
     pub queue_bytes: Size,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    pub first_retry: Span,
+    pub longest_retry: Span,
+    pub give_up_after: Span,
+    pub timeout: Span,
+    pub allow_private_targets: bool,
+    pub allowed_hosts: Vec<String>,
+    pub heartbeat: Span,
+    pub max_streams: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,8 +156,24 @@ impl Default for Catalog {
             log_retention_entries: 1_000_000,
             max_batch_bytes: Size(4 << 20),
             max_batch_operations: 4_096,
+            max_delete_segments: 10_000,
             queue_operations: 8_192,
             queue_bytes: Size(64 << 20),
+        }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            first_retry: Span(Duration::from_secs(1)),
+            longest_retry: Span(Duration::from_secs(10 * 60)),
+            give_up_after: Span(Duration::from_secs(6 * 60 * 60)),
+            timeout: Span(Duration::from_secs(10)),
+            allow_private_targets: false,
+            allowed_hosts: Vec::new(),
+            heartbeat: Span(Duration::from_secs(15)),
+            max_streams: 256,
         }
     }
 }
@@ -169,7 +200,8 @@ impl Config {
             .separator("__")
             .try_parsing(true)
             .list_separator(",")
-            .with_list_parse_key("cors.allow_origins");
+            .with_list_parse_key("cors.allow_origins")
+            .with_list_parse_key("events.allowed_hosts");
         Self::from_sources(file, environment)
     }
 
@@ -212,12 +244,22 @@ impl Config {
         if self.http.max_body.0 == 0 || self.http.max_object.0 == 0 {
             return wrong("http.max_body, http.max_object", "must be more than 0");
         }
+        let events = &self.events;
+        if events.first_retry.0.is_zero() || events.timeout.0.is_zero() || events.heartbeat.0.is_zero() {
+            return wrong("events", "first_retry, timeout and heartbeat must be more than 0");
+        }
+        if events.heartbeat.0 >= self.http.idle_timeout.0 {
+            return wrong("events.heartbeat", "must be less than http.idle_timeout, or streams are taken for dead");
+        }
         let catalog = &self.catalog;
         if catalog.log_retention.0 < SHORTEST_RETENTION {
             return wrong(
                 "catalog.log_retention",
                 "must be at least 10m: a writer that stalled has to find the log's end",
             );
+        }
+        if catalog.max_delete_segments == 0 {
+            return wrong("catalog.max_delete_segments", "must be more than 0, or deletions never end");
         }
         if catalog.checkpoint_entries == 0 || catalog.max_batch_operations == 0 || catalog.queue_operations == 0 {
             return wrong(
@@ -328,6 +370,7 @@ mod tests {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("cors.allow_origins")
+            .with_list_parse_key("events.allowed_hosts")
             .source(Some(map));
         Config::from_sources(Some(&path), environment)
     }

@@ -12,12 +12,10 @@ use poem_openapi::{OpenApi, OpenApiService};
 
 use super::Resources;
 use super::compression::Compression;
+use super::dialect::Dialect;
 use super::json::JSON;
 use super::routes::Methods;
-use crate::domain::{ContentFormat, FlowId, FlowStatus, SourceId, TimeRange};
-
-/// The version of the TAMS API that is served.
-pub const API_VERSION: &str = "8.2";
+use crate::domain::{ContentFormat, FlowStatus, ProfileId, SourceId, TimeRange};
 
 /// The operationId of every operation, in no order.
 pub fn operation_ids() -> Vec<&'static str> {
@@ -132,7 +130,17 @@ fn query_parameters(operation_id: &str) -> Vec<MetaOperationParam> {
         query("collected_by_ids", text(), description)
     };
     match operation_id {
+        "GET_webhooks" => [tags("tag", "webhooks"), order(&[]), page()].concat_all(),
         "GET_storage-backends" => [tags("tag", "backends"), order(&[]), page()].concat_all(),
+        "GET_profiles" => {
+            [vec![format(), query("codec", text(), "Only profiles with exactly this codec."), label()], page()]
+                .concat_all()
+        }
+        "GET_flow-delete-requests" => [order(&["created", "expiry"]), page()].concat_all(),
+        "DELETE_objects-instances" => vec![
+            query("storage_id", text(), "The instance on this storage backend."),
+            query("label", text(), "The instance whose URL has this label; one of the two has to be given."),
+        ],
         "GET_sources" => [
             vec![label(), format(), collected_by()],
             tags("tag", "Sources"),
@@ -146,7 +154,7 @@ fn query_parameters(operation_id: &str) -> Vec<MetaOperationParam> {
                 timerange("Only Flows whose extent overlaps this; () for Flows without segments."),
                 format(),
                 query("codec", text(), "Only Flows with exactly this codec."),
-                query("profile_id", FlowId::schema_ref(), "Only Flows with this profile."),
+                query("profile_id", ProfileId::schema_ref(), "Only Flows with this profile."),
                 label(),
                 query("status", FlowStatus::schema_ref(), "Only Flows with this status."),
                 query("frame_width", u32::schema_ref(), "Only video Flows of this width in pixels."),
@@ -197,8 +205,11 @@ impl<const N: usize> ConcatAll for [Vec<MetaOperationParam>; N] {
 /// The OpenAPI document as JSON, and the page that shows it.
 fn documents() -> (String, String) {
     // The document follows from the types alone; no handler is made for it.
-    let service = OpenApiService::new(Described, "tamslake", API_VERSION)
-        .description("A time-addressable media store: the BBC's TAMS API 8.2.")
+    let service = OpenApiService::new(Described, "tamslake", Dialect::default().version())
+        .description(
+            "A time-addressable media store: the BBC's TAMS API 8.2. The same paths are served below /v8.2, and below \
+             /v7.0 as clients of TAMS 7.0 know them.",
+        )
         .url_prefix("");
     (service.spec(), service.swagger_ui_html())
 }

@@ -11,12 +11,13 @@ use poem::error::ResponseError;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
 
 use super::json::JsonReply;
 use super::wire::Time;
+use super::wire::shape::inline;
 
 /// Something that a client did wrong or that failed here, with the status it gets.
 pub struct ApiError(Box<Parts>);
@@ -238,6 +239,43 @@ enum Message<'a> {
     Details(&'a [Detail]),
 }
 
+api_type!([] DetailKind, "ErrorDetailKind", inline(MetaSchema::new("string")), |_| {});
+api_type!(
+    [] Place,
+    "ErrorPlace",
+    inline(MetaSchema { any_of: vec![String::schema_ref(), u32::schema_ref()], ..MetaSchema::ANY }),
+    |_| {}
+);
+
+shape! {
+    /// One thing that is wrong with a request.
+    #[derive(Serialize)]
+    struct DetailShape<'a> as "ErrorDetail" {
+        required {
+            kind as "type": DetailKind,
+            /// `body`, `query`, `path` or `header` first, then the way down.
+            loc as "loc": Vec<Place>,
+            msg as "msg": &'a str,
+        }
+        optional {}
+    }
+}
+
+/// The summary as a text, or the list of details.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct MessageShape<'a>(&'a str);
+
+api_type!(
+    ['a] MessageShape<'a>,
+    "ErrorMessage",
+    inline(MetaSchema {
+        any_of: vec![String::schema_ref(), Vec::<DetailShape<'static>>::schema_ref()],
+        ..MetaSchema::ANY
+    }),
+    DetailShape::register
+);
+
 shape! {
     /// What went wrong.
     #[derive(Serialize)]
@@ -249,7 +287,7 @@ shape! {
             summary as "summary": &'a str,
             time as "time": Time,
             /// The summary again or, for invalid requests, a list of what is wrong: type, loc and msg.
-            message as "message": &'a str,
+            message as "message": MessageShape<'a>,
             /// To find the request in the server's log.
             request_id as "request_id": &'a str,
         }

@@ -7,6 +7,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
 use super::Api;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::json::{Done, JsonBody, JsonReply};
 use super::wire::{TagName, check_collection};
@@ -21,8 +22,14 @@ impl FlowPropertiesApi {
         Ok(state.flow(id).cloned().ok_or(OperationError::FlowNotFound(id))?)
     }
 
+    /// What is the same in every dialect.
     async fn edit(&self, id: FlowId, edit: FlowEdit) -> Result<Done, ApiError> {
-        edit_flow(&self.0.tams, id, edit).await?;
+        edit_flow(&self.0.tams, id, edit, None).await?;
+        Ok(Done)
+    }
+
+    async fn edit_as(&self, id: FlowId, edit: FlowEdit, dialect: Dialect) -> Result<Done, ApiError> {
+        edit_flow(&self.0.tams, id, edit, dialect.flow_edit_meaning()).await?;
         Ok(Done)
     }
 }
@@ -36,8 +43,9 @@ impl FlowPropertiesApi {
     async fn get_flows_flow_id_tags(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<Tags>, ApiError> {
-        JsonReply::of(&self.flow(flow_id.0).await?.tags)
+        JsonReply::of(&*dialect.tags(&self.flow(flow_id.0).await?.tags))
     }
 
     /// One tag of a Flow.
@@ -48,10 +56,11 @@ impl FlowPropertiesApi {
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
         name: Path<TagName>,
+        dialect: Dialect,
     ) -> Result<JsonReply<TagValue>, ApiError> {
         let flow = self.flow(flow_id.0).await?;
         let name = name.0.0;
-        JsonReply::of(flow.tags.get(&name).ok_or(OperationError::TagNotFound(name))?)
+        JsonReply::of(&*dialect.tag(flow.tags.get(&name).ok_or(OperationError::TagNotFound(name))?))
     }
 
     /// Sets one tag of a Flow.
@@ -62,9 +71,10 @@ impl FlowPropertiesApi {
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
         name: Path<TagName>,
+        dialect: Dialect,
         body: JsonBody<TagValue>,
     ) -> Result<Done, ApiError> {
-        self.edit(flow_id.0, FlowEdit::PutTag(name.0.0, body.0)).await
+        self.edit_as(flow_id.0, FlowEdit::PutTag(name.0.0, body.0), dialect).await
     }
 
     /// Removes one tag of a Flow.
@@ -120,8 +130,9 @@ impl FlowPropertiesApi {
     async fn get_flows_flow_id_label(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<Option<String>>, ApiError> {
-        JsonReply::of(&self.flow(flow_id.0).await?.label)
+        JsonReply::of(&dialect.label(self.flow(flow_id.0).await?.label.as_deref())?)
     }
 
     /// Sets the label of a Flow.
@@ -177,8 +188,11 @@ impl FlowPropertiesApi {
     async fn get_flows_flow_id_flow_collection(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<Vec<CollectionItem>>, ApiError> {
-        JsonReply::of(&self.flow(flow_id.0).await?.flow_collection)
+        let state = self.0.state().await?;
+        let flow = state.flow(flow_id.0).ok_or(OperationError::FlowNotFound(flow_id.0))?;
+        JsonReply::of(&dialect.collection(&state, &flow.flow_collection))
     }
 
     /// Sets the collection of a Flow.
@@ -188,10 +202,11 @@ impl FlowPropertiesApi {
     async fn put_flows_flow_id_flow_collection(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
         body: JsonBody<Vec<CollectionItem>>,
     ) -> Result<Done, ApiError> {
         check_collection(&[], &body.0)?;
-        self.edit(flow_id.0, FlowEdit::FlowCollection(body.0)).await
+        self.edit_as(flow_id.0, FlowEdit::FlowCollection(body.0), dialect).await
     }
 
     /// Removes the collection of a Flow.

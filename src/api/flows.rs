@@ -8,8 +8,10 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Api;
 use super::cursor::ListPlace;
+use super::delete_requests::DeletionReply;
+use super::dialect::Dialect;
 use super::error::{ApiError, Detail, DetailKind};
-use super::json::{Done, JsonArray, JsonBody, JsonReply};
+use super::json::{JsonArray, JsonBody, JsonReply};
 use super::paging::{Paged, Paging};
 use super::query::Query;
 use super::sources::format;
@@ -43,13 +45,10 @@ impl FlowsApi {
         let label_of = |id| state.flow(id)?.label.clone();
         let after = paging.after::<ListPlace<FlowId>>()?.map(|place| place.resolve(label_of)).transpose()?;
         let page = PageRequest { after, limit: paging.limit };
-        let page = match filter {
-            Some(filter) => list_flows(&state, &filter, sort, paging.reverse_order, &page),
-            None => crate::operations::Page { items: Vec::new(), next: None },
-        };
+        let page = list_flows(&state, &filter, sort, paging.reverse_order, &page);
         let mut items = JsonArray::new();
         for flow in &page.items {
-            items.push(&FlowShape::from(flow))?;
+            items.push(&FlowShape::from(&*query.dialect.flow(&state, flow)))?;
         }
         let count = items.count;
         Ok(paging.reply(items.finish(), count, page.next.map(ListPlace::from).as_ref()))
@@ -71,7 +70,7 @@ impl FlowsApi {
         if query.flag("include_timerange")?.unwrap_or(false) {
             flow = flow.with_timerange(&state, within);
         }
-        JsonReply::of(&FlowShape::from(&flow))
+        JsonReply::of(&FlowShape::from(&*query.dialect.flow(&state, &flow)))
     }
 
     /// Makes a Flow, and its Source if that is new, or replaces a Flow's metadata.
@@ -81,11 +80,15 @@ impl FlowsApi {
     async fn put_flows_flow_id(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
         body: JsonBody<FlowPut>,
     ) -> Result<PutFlowReply, ApiError> {
-        let request = body.0.into_request(flow_id.0)?;
-        Ok(match put_flow(&self.0.tams, request).await? {
-            PutFlow::Created(flow) => PutFlowReply::Created(JsonReply::of(&FlowShape::from(&*flow))?),
+        let request = body.0.into_request(flow_id.0, dialect)?;
+        Ok(match put_flow(&self.0.tams, request, dialect.flow_meaning()).await? {
+            PutFlow::Created(flow) => {
+                let state = self.0.tams.catalog.snapshot();
+                PutFlowReply::Created(JsonReply::of(&FlowShape::from(&*dialect.flow(&state, &flow)))?)
+            }
             PutFlow::Updated => PutFlowReply::Updated,
         })
     }
@@ -94,16 +97,21 @@ impl FlowsApi {
     ///
     /// Spec: DELETE_flows-flowId
     #[oai(path = "/flows/:flowId", method = "delete", operation_id = "DELETE_flows-flowId")]
-    async fn delete_flows_flow_id(&self, #[oai(name = "flowId")] flow_id: Path<FlowId>) -> Result<Done, ApiError> {
-        delete_flow(&self.0.tams, flow_id.0).await?;
-        Ok(Done)
+    async fn delete_flows_flow_id(
+        &self,
+        #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        request: &Request,
+    ) -> Result<DeletionReply, ApiError> {
+        let goes_on = delete_flow(&self.0.tams, flow_id.0).await?;
+        DeletionReply::of(&self.0, request, goes_on.as_deref())
     }
 }
 
-/// `None` where no Flow can match.
-fn filter(query: &Query<'_>) -> Result<Option<FlowFilter>, ApiError> {
+fn filter(query: &Query<'_>) -> Result<FlowFilter, ApiError> {
     let codec = query.text("codec");
-    if codec.is_some_and(|codec| !is_plain_mime_type(codec)) {
+    let strict = query.dialect.has_strict_codec_filter();
+    let is_well_formed = |codec: &str| if strict { is_plain_mime_type(codec) } else { codec.contains('/') };
+    if codec.is_some_and(|codec| !is_well_formed(codec)) {
         return Err(Detail::query(DetailKind::Pattern, "codec", "is not a media type such as video/h264").into());
     }
     let statuses = [
@@ -112,13 +120,12 @@ fn filter(query: &Query<'_>) -> Result<Option<FlowFilter>, ApiError> {
         ("replication_in_progress", FlowStatus::ReplicationInProgress),
         ("closed_complete", FlowStatus::ClosedComplete),
     ];
-    // Its form is that of every UUID. Profiles cannot be stored yet, so no Flow has one.
-    let no_flow_has_it = query.value::<FlowId>("profile_id")?.is_some();
-    let filter = FlowFilter {
+    Ok(FlowFilter {
         source_id: query.value("source_id")?,
         timerange: query.timerange()?,
         format: format(query)?,
         codec: codec.map(str::to_owned),
+        profile_id: query.value("profile_id")?,
         label: query.text("label").map(str::to_owned),
         status: query.word("status", &statuses)?,
         tags: query.tags("tag")?,
@@ -126,8 +133,7 @@ fn filter(query: &Query<'_>) -> Result<Option<FlowFilter>, ApiError> {
         frame_height: query.number("frame_height")?,
         init_segments: query.flag("init_segments")?,
         collected_by: query.collected_by()?,
-    };
-    Ok((!no_flow_has_it).then_some(filter))
+    })
 }
 
 fn sort(query: &Query<'_>) -> Result<FlowSort, ApiError> {
@@ -149,9 +155,10 @@ mod tests {
             "status=ingesting",
             "frame_width=1920",
             "init_segments=false",
+            "profile_id=2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b11",
             "unknown=1",
         ] {
-            assert!(filter(&Query::parse(good)).unwrap().is_some(), "{good}");
+            assert!(filter(&Query::parse(good)).is_ok(), "{good}");
         }
         for bad in [
             "source_id=x",
@@ -170,7 +177,6 @@ mod tests {
         ] {
             assert!(filter(&Query::parse(bad)).is_err(), "{bad}");
         }
-        assert!(filter(&Query::parse("profile_id=2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b11")).unwrap().is_none());
         for bad in ["sort_by=updated", "sort_by=segments_updated", "sort_by="] {
             assert!(sort(&Query::parse(bad)).is_err(), "{bad}");
         }
@@ -180,7 +186,7 @@ mod tests {
     fn the_words_of_status_are_those_of_the_domain() {
         for word in FlowStatus::WORDS {
             let query = format!("status={word}");
-            let status = filter(&Query::parse(&query)).unwrap().unwrap().status.unwrap();
+            let status = filter(&Query::parse(&query)).unwrap().status.unwrap();
             assert_eq!(serde_json::to_value(status).unwrap(), *word);
         }
     }

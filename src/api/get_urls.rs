@@ -4,17 +4,19 @@
 use poem::Request;
 
 use super::Api;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::query::Query;
 use super::request::base_url;
 use super::wire::{GetUrl, STORE_TYPE};
 use crate::catalog::State;
-use crate::domain::{Instance, MediaObject, StorageId, Tags, UtcTime};
+use crate::domain::{Instance, MediaObject, StorageId, Tags, UtcTime, Webhook};
 use crate::media::{Access, expiry};
 use crate::operations::{StorageBackend, TagFilter, storage_backends};
 
-/// What a request says about get_urls.
-struct Wish {
+/// What a request or a webhook says about get_urls.
+#[derive(Clone)]
+pub struct Wish {
     /// `None`: any; empty: no URL at all.
     labels: Option<Vec<String>>,
     storage_ids: Option<Vec<StorageId>>,
@@ -24,7 +26,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn of(query: &Query<'_>) -> Result<Self, ApiError> {
+    pub fn of(query: &Query<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             labels: query.list("accept_get_urls")?,
             // Here, other than with labels, an empty text is no filter.
@@ -35,13 +37,14 @@ impl Wish {
         })
     }
 
-    fn wants_label(&self, label: &str) -> bool {
-        self.labels.as_ref().is_none_or(|labels| labels.iter().any(|wanted| wanted == label))
+    /// Nobody can ask for a URL without a label by its label.
+    fn wants_label(&self, label: Option<&str>) -> bool {
+        self.labels.as_ref().is_none_or(|labels| label.is_some_and(|label| labels.iter().any(|wanted| wanted == label)))
     }
 
     /// URLs of this server's storage are always signed.
     fn wants_backend(&self, backend: &StorageBackend) -> bool {
-        self.wants_label(&backend.label)
+        self.wants_label(Some(&backend.label))
             && self.storage_ids.as_ref().is_none_or(|ids| ids.contains(&backend.id))
             && self.presigned != Some(false)
             && self.backend_tags.matches(&backend.tags)
@@ -50,6 +53,18 @@ impl Wish {
     /// Somebody else's URLs have no backend and thus no tags, and are not known to be signed.
     fn wants_uncontrolled(&self) -> bool {
         self.storage_ids.is_none() && self.presigned != Some(true) && self.backend_tags.matches(&Tags::new())
+    }
+}
+
+impl From<&Webhook> for Wish {
+    fn from(webhook: &Webhook) -> Self {
+        Self {
+            labels: webhook.accept_get_urls.clone(),
+            storage_ids: webhook.accept_storage_ids.clone().filter(|ids| !ids.is_empty()),
+            presigned: webhook.presigned,
+            backend_tags: TagFilter::default(),
+            verbose: webhook.verbose_storage.unwrap_or(false),
+        }
     }
 }
 
@@ -66,19 +81,23 @@ pub struct GetUrls<'a> {
 
 impl<'a> GetUrls<'a> {
     pub fn of(api: &'a Api, request: &Request, query: &Query<'_>, state: &State) -> Result<Self, ApiError> {
-        let wish = Wish::of(query)?;
+        let base = base_url(request, api.settings.public_url.as_deref());
+        Ok(Self::with(api, base, Wish::of(query)?, query.dialect, state))
+    }
+
+    pub fn with(api: &'a Api, base: String, wish: Wish, dialect: Dialect, state: &State) -> Self {
         let with_wish = |backend| {
             let wanted = wish.wants_backend(&backend);
-            (backend, wanted)
+            (dialect.backend(backend), wanted)
         };
-        Ok(Self {
+        Self {
             api,
-            base: base_url(request, api.settings.public_url.as_deref()),
+            base,
             expires: expiry(api.tams.clock.now(), api.settings.url_ttl),
             backends: storage_backends(&api.tams, state).into_iter().map(with_wish).collect(),
             uncontrolled: wish.wants_uncontrolled(),
             wish,
-        })
+        }
     }
 
     /// `None` where no URL is left.
@@ -95,8 +114,8 @@ impl<'a> GetUrls<'a> {
                 wanted.then(|| controlled(sign(), backend, self.wish.verbose))
             }
             Instance::Uncontrolled { url, label } => {
-                let wanted = self.uncontrolled && self.wish.wants_label(label);
-                wanted.then(|| uncontrolled(url, label, self.wish.verbose))
+                let wanted = self.uncontrolled && self.wish.wants_label(label.as_deref());
+                wanted.then(|| uncontrolled(url, label.as_deref(), self.wish.verbose))
             }
         }
     }
@@ -116,11 +135,11 @@ fn controlled(url: String, backend: &StorageBackend, verbose: bool) -> GetUrl<'_
     }
 }
 
-fn uncontrolled<'a>(url: &str, label: &'a str, verbose: bool) -> GetUrl<'a> {
+fn uncontrolled<'a>(url: &str, label: Option<&'a str>, verbose: bool) -> GetUrl<'a> {
     GetUrl {
         url: url.to_owned(),
         presigned: None,
-        label: Some(label),
+        label,
         controlled: verbose.then_some(false),
         storage_id: None,
         store_type: None,
@@ -153,7 +172,7 @@ mod tests {
     /// Whether a controlled URL and one labelled `cdn` of somebody else are wanted.
     fn wanted(query: &str) -> (bool, bool) {
         let wish = Wish::of(&Query::parse(query)).unwrap();
-        (wish.wants_backend(&backend()), wish.wants_uncontrolled() && wish.wants_label("cdn"))
+        (wish.wants_backend(&backend()), wish.wants_uncontrolled() && wish.wants_label(Some("cdn")))
     }
 
     #[test]
@@ -191,8 +210,15 @@ mod tests {
                 "store_type": "http_object_store", "provider": "p", "store_product": "s", "tags": {"tier": "hot"},
             })
         );
-        let url = |verbose| serde_json::to_value(uncontrolled("u", "cdn", verbose)).unwrap();
+        let url = |verbose| serde_json::to_value(uncontrolled("u", Some("cdn"), verbose)).unwrap();
         assert_eq!(url(false), json!({"url": "u", "label": "cdn"}));
         assert_eq!(url(true), json!({"url": "u", "label": "cdn", "controlled": false}));
+    }
+
+    #[test]
+    fn a_url_without_a_label_passes_where_no_label_is_asked_for() {
+        let wants = |query| Wish::of(&Query::parse(query)).unwrap().wants_label(None);
+        assert!(wants(""));
+        assert!(!wants("accept_get_urls=") && !wants("accept_get_urls=cdn"));
     }
 }

@@ -9,7 +9,9 @@ use futures::StreamExt;
 use poem::http::{HeaderMap, StatusCode, header};
 use poem::{IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
+};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use serde::Serialize;
@@ -192,6 +194,12 @@ pub struct JsonReply<T> {
 }
 
 impl<T: Type> JsonReply<T> {
+    /// What is not set is `null`.
+    fn schema() -> MetaSchemaRef {
+        let nullable = MetaSchema { nullable: true, ..MetaSchema::ANY };
+        if T::IS_REQUIRED { T::schema_ref() } else { T::schema_ref().merge(nullable) }
+    }
+
     /// `value` must be of `T`'s shape; it may borrow what `T` owns.
     pub fn of(value: &impl Serialize) -> Result<Self, ApiError> {
         serde_json::to_vec(value).map(Self::from_bytes).map_err(internal)
@@ -206,7 +214,7 @@ impl<T: Type> Payload for JsonReply<T> {
     const CONTENT_TYPE: &'static str = JSON;
 
     fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
+        Self::schema()
     }
 
     fn register(registry: &mut Registry) {
@@ -229,7 +237,7 @@ impl<T: Type> ApiResponse for JsonReply<T> {
                 description: "",
                 status: Some(200),
                 status_range: None,
-                content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
+                content: vec![MetaMediaType { content_type: JSON, schema: Self::schema() }],
                 headers: vec![],
             }],
         }

@@ -10,17 +10,23 @@ mod wire;
 mod compression;
 mod cors;
 mod cursor;
+mod delete_requests;
+mod dialect;
 mod docs;
 mod error;
+mod events;
 mod flow_properties;
 mod flows;
 mod front;
 mod get_urls;
+mod instances;
 mod json;
 mod json_error;
 mod media;
 mod objects;
+mod order;
 mod paging;
+mod profiles;
 mod query;
 mod request;
 mod root;
@@ -33,6 +39,7 @@ mod status;
 mod storage;
 mod storage_backends;
 mod strict;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,12 +53,14 @@ use crate::operations::Tams;
 use error::ApiError;
 
 pub use docs::{operation_ids, specification};
+pub use events::{Events, WebhookShaper};
 
 /// What the handlers work with.
 pub struct Api {
     pub tams: Arc<Tams>,
     pub signer: UrlSigner,
     pub settings: HttpSettings,
+    pub events: Events,
 }
 
 #[derive(Clone)]
@@ -96,6 +105,10 @@ type Resources = docs::Documented<(
     segments::SegmentsApi,
     storage::StorageApi,
     objects::ObjectsApi,
+    webhooks::WebhooksApi,
+    profiles::ProfilesApi,
+    instances::InstancesApi,
+    delete_requests::DeleteRequestsApi,
 )>;
 
 fn resources(api: &Arc<Api>) -> Resources {
@@ -110,6 +123,10 @@ fn resources(api: &Arc<Api>) -> Resources {
         segments::SegmentsApi(api.clone()),
         storage::StorageApi(api.clone()),
         objects::ObjectsApi(api.clone()),
+        webhooks::WebhooksApi(api.clone()),
+        profiles::ProfilesApi(api.clone()),
+        instances::InstancesApi(api.clone()),
+        delete_requests::DeleteRequestsApi(api.clone()),
     ))
 }
 
@@ -118,10 +135,18 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     let compression = api.settings.compression;
     let room = request::BodyRoom::new(api.settings.max_bodies);
     let routes = routes::routes(resources(&api), compression);
-    let routes = docs::with_docs(routes, compression).at("/media/:object_id", media::methods(api.clone()));
+    let routes = docs::with_docs(routes, compression)
+        .at("/media/:object_id", media::methods(api.clone()))
+        .at("/events", events::sse(api.clone()))
+        .at("/events/ws", events::websocket(api.clone()));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,
-        inner: front::Front { clock: api.tams.clock.clone(), max_body: api.settings.max_body, room, inner: routes },
+        inner: front::Front {
+            clock: api.tams.clock.clone(),
+            max_body: api.settings.max_body,
+            room,
+            inner: dialect::Versions { api: api.clone(), inner: order::Order { api, inner: routes } },
+        },
     }
 }

@@ -20,7 +20,7 @@ use super::cursor::PageCursor;
 use super::error::ApiError;
 use super::json::JsonReply;
 use super::query::Query;
-use super::request::base_url;
+use super::request::api_url;
 use crate::domain::TimeRange;
 
 /// Of lists and of segments.
@@ -62,10 +62,15 @@ impl<'a> Paging<'a> {
         Ok(Self { api, request, query, limit, reverse_order })
     }
 
+    /// What a token is bound to: with the version that the client named, because lists may differ between versions.
+    fn path(&self) -> &str {
+        self.request.original_uri().path()
+    }
+
     /// Where the page before ended.
     pub fn after<C: PageCursor>(&self) -> Result<Option<C>, ApiError> {
         let Some(token) = self.query.text("page") else { return Ok(None) };
-        let cursor = open(&self.api.settings.page_token_key, self.request.uri().path(), self.query, token);
+        let cursor = open(&self.api.settings.page_token_key, self.path(), self.query, token);
         match cursor.and_then(|bytes| C::from_bytes(&bytes)) {
             Some(cursor) => Ok(Some(cursor)),
             None => Err(ApiError::bad_request("page_token", "page is not a token of this list with these filters")),
@@ -75,10 +80,9 @@ impl<'a> Paging<'a> {
     /// The answer: `body` is a JSON document with `count` items, `next` where the next page goes on.
     pub fn reply<T: Type>(&self, body: Vec<u8>, count: usize, next: Option<&impl PageCursor>) -> Paged<T> {
         let next = next.map(|cursor| {
-            let path = self.request.uri().path();
-            let token = seal(&self.api.settings.page_token_key, path, self.query, &cursor.to_bytes());
-            let base = base_url(self.request, self.api.settings.public_url.as_deref());
-            (link(&base, path, self.query, self.limit, &token), token)
+            let token = seal(&self.api.settings.page_token_key, self.path(), self.query, &cursor.to_bytes());
+            let base = api_url(self.request, self.api.settings.public_url.as_deref());
+            (link(&base, self.request.uri().path(), self.query, self.limit, &token), token)
         });
         Paged {
             body: JsonReply::from_bytes(body),

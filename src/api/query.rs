@@ -10,6 +10,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use poem::Request;
 
+use super::dialect::Dialect;
 use super::error::{ApiError, Detail, DetailKind};
 use crate::domain::TimeRange;
 use crate::operations::{CollectedBy, TagFilter};
@@ -17,6 +18,7 @@ use crate::operations::{CollectedBy, TagFilter};
 /// The parameters in the order given.
 pub struct Query<'a> {
     pub pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub dialect: Dialect,
 }
 
 fn wrong(kind: DetailKind, name: &str, text: impl Into<String>) -> ApiError {
@@ -25,7 +27,8 @@ fn wrong(kind: DetailKind, name: &str, text: impl Into<String>) -> ApiError {
 
 impl<'a> Query<'a> {
     pub fn of(request: &'a Request) -> Self {
-        Self::parse(request.uri().query().unwrap_or_default())
+        let dialect = Dialect::of(request);
+        Self { dialect, ..Self::parse(request.uri().query().unwrap_or_default()) }
     }
 
     pub fn parse(raw: &'a str) -> Self {
@@ -35,7 +38,7 @@ impl<'a> Query<'a> {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| (decode(name), decode(value)))
             .collect();
-        Self { pairs }
+        Self { pairs, dialect: Dialect::default() }
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -123,11 +126,14 @@ impl<'a> Query<'a> {
         for (given, value) in &self.pairs {
             let Some(rest) = given.strip_prefix(prefix) else { continue };
             if let Some(name) = rest.strip_prefix('.') {
+                let splits = self.dialect.splits_tag_filters();
                 // One empty text: the value that is empty.
-                let values = if value.is_empty() { vec![String::new()] } else { members(given, value)? };
-                match filter.any_of.iter_mut().find(|(known, _)| known == name) {
+                let values =
+                    if splits && !value.is_empty() { members(given, value)? } else { vec![value.clone().into_owned()] };
+                let known = if splits { &mut filter.any_of } else { &mut filter.whole };
+                match known.iter_mut().find(|(seen, _)| seen == name) {
                     Some((_, wanted)) => wanted.extend(values),
-                    None => filter.any_of.push((name.to_owned(), values)),
+                    None => known.push((name.to_owned(), values)),
                 }
             } else if let Some(name) = rest.strip_prefix("_exists.") {
                 filter.exists.push((name.to_owned(), parse_flag(given, value)?));
@@ -221,6 +227,8 @@ mod tests {
         assert_eq!(tags("tag.x=a%252Cb, c").unwrap().any_of, any("x", &["a,b", " c"]));
         assert_eq!(tags("tag_exists.a.b=False").unwrap().exists, [("a.b".to_owned(), false)]);
         assert!(tags("flow_tag.x=a&tags=1").unwrap().is_empty());
+        let whole = Query { dialect: Dialect::V7_0, ..Query::parse("tag.x=a%2C,b&tag.x=") }.tags("tag").unwrap();
+        assert_eq!((whole.any_of, whole.whole), (vec![], any("x", &["a,,b", ""])));
         assert_eq!(refused(tags("tag.x=a,,b")), "string_pattern_mismatch");
         assert_eq!(refused(tags("tag_exists.x=perhaps")), "bool_parsing");
         assert_eq!(Query::parse("flow_tag_exists.x=true").tags("flow_tag").unwrap().exists, [("x".to_owned(), true)]);

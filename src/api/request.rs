@@ -10,6 +10,8 @@ use poem::http::{HeaderMap, header};
 use poem::{Body, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::dialect::Dialect;
+
 /// Bytes of a JSON body at most. Set by the outermost layer.
 #[derive(Clone, Copy)]
 pub struct BodyLimit(pub u64);
@@ -54,8 +56,8 @@ pub async fn drain(headers: &HeaderMap, body: &mut BodyStream) {
     }
 }
 
-/// Scheme, host and prefix that the client used, without a slash at the end. Links made with it come back the same way:
-/// through the same proxy and to the same version.
+/// Scheme, host and prefix of a proxy that the client used, without a slash at the end. Links made with it come back the
+/// same way.
 pub fn base_url(request: &Request, public_url: Option<&str>) -> String {
     if let Some(url) = public_url {
         return url.trim_end_matches('/').to_owned();
@@ -63,6 +65,11 @@ pub fn base_url(request: &Request, public_url: Option<&str>) -> String {
     let scheme = request.scheme().as_str();
     let authority = request.uri().authority().map(|authority| authority.as_str());
     base_of(request.headers(), scheme, authority)
+}
+
+/// The same with the version that the client named: what URLs of the API itself begin with.
+pub fn api_url(request: &Request, public_url: Option<&str>) -> String {
+    base_url(request, public_url) + Dialect::prefix_of(request)
 }
 
 /// Headers come from anybody, and what is made of them stands in URLs and headers: a strange value counts as none.

@@ -7,13 +7,15 @@ use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Api;
+use super::delete_requests::DeletionReply;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::get_urls::GetUrls;
-use super::json::{Done, JsonArray, JsonBody, JsonReply};
+use super::json::{JsonArray, JsonBody, JsonReply};
 use super::paging::{Paged, Paging};
 use super::query::Query;
 use super::status::segment_refusal_kind;
-use super::wire::{FailedSegment, FailedSegments, SegmentInit, SegmentPost, SegmentShape, Segments, Time};
+use super::wire::{FailedSegment, FailedSegments, SegmentInit, SegmentShape, Segments, Time};
 use crate::domain::{FlowId, TimeRange};
 use crate::operations::{
     SegmentFilter, SegmentRequest, SegmentView, delete_segments, list_segments, register_segments,
@@ -66,11 +68,16 @@ impl SegmentsApi {
     async fn post_flows_flow_id_segments(
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
+        dialect: Dialect,
         body: JsonBody<Segments>,
     ) -> Result<RegisterReply, ApiError> {
         match body.0 {
-            Segments::One(segment) => self.register_one(flow_id.0, *segment).await,
-            Segments::Many(segments) => self.register_many(flow_id.0, segments).await,
+            Segments::One(segment) => self.register_one(flow_id.0, segment.into_request(dialect, None)?).await,
+            Segments::Many(segments) => {
+                let requests = segments.into_iter().enumerate();
+                let requests = requests.map(|(place, segment)| segment.into_request(dialect, Some(place)));
+                self.register_many(flow_id.0, requests.collect::<Result<_, _>>()?).await
+            }
         }
     }
 
@@ -82,7 +89,7 @@ impl SegmentsApi {
         &self,
         #[oai(name = "flowId")] flow_id: Path<FlowId>,
         request: &Request,
-    ) -> Result<Done, ApiError> {
+    ) -> Result<DeletionReply, ApiError> {
         let query = Query::of(request);
         let mut timerange = query.timerange()?.unwrap_or(TimeRange::ETERNITY);
         let object_id = match query.text("object_id").map(str::parse) {
@@ -94,20 +101,19 @@ impl SegmentsApi {
                 None
             }
         };
-        delete_segments(&self.0.tams, flow_id.0, timerange, object_id).await?;
-        Ok(Done)
+        let goes_on = delete_segments(&self.0.tams, flow_id.0, timerange, object_id).await?;
+        DeletionReply::of(&self.0, request, goes_on.as_deref())
     }
 }
 
 impl SegmentsApi {
-    async fn register_one(&self, flow_id: FlowId, segment: SegmentPost) -> Result<RegisterReply, ApiError> {
-        let outcomes = register_segments(&self.0.tams, flow_id, vec![segment.into()]).await?;
+    async fn register_one(&self, flow_id: FlowId, segment: SegmentRequest) -> Result<RegisterReply, ApiError> {
+        let outcomes = register_segments(&self.0.tams, flow_id, vec![segment]).await?;
         outcomes.into_iter().collect::<Result<(), _>>()?;
         Ok(RegisterReply::All)
     }
 
-    async fn register_many(&self, flow_id: FlowId, segments: Vec<SegmentPost>) -> Result<RegisterReply, ApiError> {
-        let requests: Vec<SegmentRequest> = segments.into_iter().map(SegmentRequest::from).collect();
+    async fn register_many(&self, flow_id: FlowId, requests: Vec<SegmentRequest>) -> Result<RegisterReply, ApiError> {
         // Kept to name the failed ones by: the requests go with the commit.
         let names: Vec<_> = requests.iter().map(|request| (request.object_id.clone(), request.timerange)).collect();
         let outcomes = register_segments(&self.0.tams, flow_id, requests).await?;
@@ -142,7 +148,7 @@ fn filter(flow_id: FlowId, query: &Query<'_>, paging: &Paging<'_>) -> Result<Opt
     }))
 }
 
-fn shape<'a>(view: &'a SegmentView, urls: &'a GetUrls<'_>, include_object_timerange: bool) -> SegmentShape<'a> {
+pub fn shape<'a>(view: &'a SegmentView, urls: &'a GetUrls<'_>, include_object_timerange: bool) -> SegmentShape<'a> {
     let object = &*view.object;
     SegmentShape {
         object_timerange: object.timerange.filter(|_| include_object_timerange),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use poem_openapi::OpenApi;
 
 use super::Api;
-use super::docs::API_VERSION;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::json::{JsonBody, JsonReply};
-use super::wire::{ServicePost, ServiceShape};
+use super::wire::{EventMechanism, ServicePost, ServiceShape};
 use crate::domain::Timestamp;
 use crate::operations::{ServiceEdit, edit_service};
 
@@ -21,19 +21,20 @@ impl ServiceApi {
     ///
     /// Spec: GET_service
     #[oai(path = "/service", method = "get", operation_id = "GET_service")]
-    async fn get_service(&self) -> Result<JsonReply<ServiceShape<'static>>, ApiError> {
+    async fn get_service(&self, dialect: Dialect) -> Result<JsonReply<ServiceShape<'static>>, ApiError> {
         let state = self.0.state().await?;
         let info = state.service();
         let object_timeout = self.0.tams.settings.object_timeout;
         JsonReply::of(&ServiceShape {
             service_type: "urn:x-tams:service.tamslake",
-            api_version: API_VERSION,
+            api_version: dialect.version(),
             min_object_timeout: timestamp(object_timeout),
             // An empty text is how clients remove one.
             name: info.name.as_deref().filter(|name| !name.is_empty()),
             description: info.description.as_deref().filter(|description| !description.is_empty()),
             service_version: Some(concat!("tamslake-", env!("CARGO_PKG_VERSION"))),
             min_presigned_url_timeout: Some(timestamp(self.0.settings.url_ttl.min(object_timeout))),
+            event_stream_mechanisms: Some(EventMechanism::all()),
         })
     }
 
@@ -41,10 +42,14 @@ impl ServiceApi {
     ///
     /// Spec: POST_service
     #[oai(path = "/service", method = "post", operation_id = "POST_service")]
-    async fn post_service(&self, body: JsonBody<ServicePost>) -> Result<JsonReply<ServiceShape<'static>>, ApiError> {
+    async fn post_service(
+        &self,
+        dialect: Dialect,
+        body: JsonBody<ServicePost>,
+    ) -> Result<JsonReply<ServiceShape<'static>>, ApiError> {
         let ServicePost { name, description } = body.0;
         edit_service(&self.0.tams, ServiceEdit { name, description }).await?;
-        self.get_service().await
+        self.get_service(dialect).await
     }
 }
 

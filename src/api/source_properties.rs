@@ -7,6 +7,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
 use super::Api;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::json::{Done, JsonBody, JsonReply};
 use super::wire::TagName;
@@ -16,8 +17,14 @@ use crate::operations::{OperationError, SourceEdit, edit_source, get_source};
 pub struct SourcePropertiesApi(pub Arc<Api>);
 
 impl SourcePropertiesApi {
+    /// What is the same in every dialect.
     async fn edit(&self, id: SourceId, edit: SourceEdit) -> Result<Done, ApiError> {
-        edit_source(&self.0.tams, id, edit).await?;
+        edit_source(&self.0.tams, id, edit, None).await?;
+        Ok(Done)
+    }
+
+    async fn edit_as(&self, id: SourceId, edit: SourceEdit, dialect: Dialect) -> Result<Done, ApiError> {
+        edit_source(&self.0.tams, id, edit, dialect.source_edit_meaning()).await?;
         Ok(Done)
     }
 }
@@ -31,9 +38,10 @@ impl SourcePropertiesApi {
     async fn get_sources_source_id_tags(
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<Tags>, ApiError> {
         let state = self.0.state().await?;
-        JsonReply::of(&get_source(&state, source_id.0)?.source.tags)
+        JsonReply::of(&*dialect.tags(&get_source(&state, source_id.0)?.source.tags))
     }
 
     /// One tag of a Source.
@@ -44,11 +52,12 @@ impl SourcePropertiesApi {
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
         name: Path<TagName>,
+        dialect: Dialect,
     ) -> Result<JsonReply<TagValue>, ApiError> {
         let state = self.0.state().await?;
         let source = get_source(&state, source_id.0)?.source;
         let name = name.0.0;
-        JsonReply::of(source.tags.get(&name).ok_or(OperationError::TagNotFound(name))?)
+        JsonReply::of(&*dialect.tag(source.tags.get(&name).ok_or(OperationError::TagNotFound(name))?))
     }
 
     /// Sets one tag of a Source.
@@ -59,9 +68,10 @@ impl SourcePropertiesApi {
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
         name: Path<TagName>,
+        dialect: Dialect,
         body: JsonBody<TagValue>,
     ) -> Result<Done, ApiError> {
-        self.edit(source_id.0, SourceEdit::PutTag(name.0.0, body.0)).await
+        self.edit_as(source_id.0, SourceEdit::PutTag(name.0.0, body.0), dialect).await
     }
 
     /// Removes one tag of a Source.
@@ -126,9 +136,10 @@ impl SourcePropertiesApi {
     async fn get_sources_source_id_label(
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<Option<String>>, ApiError> {
         let state = self.0.state().await?;
-        JsonReply::of(&get_source(&state, source_id.0)?.source.label)
+        JsonReply::of(&dialect.label(get_source(&state, source_id.0)?.source.label.as_deref())?)
     }
 
     /// Sets the label of a Source.

@@ -8,6 +8,7 @@ use poem_openapi::param::Path;
 
 use super::Api;
 use super::cursor::ListPlace;
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::json::{JsonArray, JsonReply};
 use super::paging::{Paged, Paging};
@@ -35,7 +36,7 @@ impl SourcesApi {
         let page = list_sources(&state, &filter, sort, paging.reverse_order, &page);
         let mut items = JsonArray::new();
         for source in &page.items {
-            items.push(&SourceShape::from(source))?;
+            items.push(&SourceShape::from(&*query.dialect.source(&state, source)))?;
         }
         let count = items.count;
         Ok(paging.reply(items.finish(), count, page.next.map(ListPlace::from).as_ref()))
@@ -48,9 +49,11 @@ impl SourcesApi {
     async fn get_sources_source_id(
         &self,
         #[oai(name = "sourceId")] source_id: Path<SourceId>,
+        dialect: Dialect,
     ) -> Result<JsonReply<SourceShape<'static>>, ApiError> {
         let state = self.0.state().await?;
-        JsonReply::of(&SourceShape::from(&get_source(&state, source_id.0)?))
+        let source = get_source(&state, source_id.0)?;
+        JsonReply::of(&SourceShape::from(&*dialect.source(&state, &source)))
     }
 }
 

@@ -14,9 +14,16 @@ impl From<OperationError> for ApiError {
         use OperationError as E;
         let text = error.to_string();
         match error {
-            E::FlowNotFound(_) | E::SourceNotFound(_) | E::ObjectNotFound(_) | E::TagNotFound(_) => {
-                Self::not_found(text)
-            }
+            E::FlowNotFound(_)
+            | E::SourceNotFound(_)
+            | E::ObjectNotFound(_)
+            | E::TagNotFound(_)
+            | E::ProfileNotFound(_)
+            | E::DeleteRequestNotFound(_)
+            | E::InstanceNotFound { .. } => Self::not_found(text),
+            E::WebhookNotFound(_) => Self::not_found(text),
+            E::WebhookInError(_) => Self::bad_request("webhook_in_error", text),
+            E::TooManyWebhooks(_) => Self::bad_request("too_many_webhooks", text),
             E::ReadOnly(_) => Self::new(StatusCode::FORBIDDEN, "read_only", text),
             E::SourceFormat { .. } | E::FormatChange { .. } => Self::bad_request("source_conflict", text),
             E::ContainerInUse(_) => Self::bad_request("container_in_use", text),
@@ -24,6 +31,17 @@ impl From<OperationError> for ApiError {
             E::CollectsItself(_) | E::MemberNotFound(_) | E::CollectionCycle { .. } | E::CollectionConflict { .. } => {
                 Self::bad_request("collection_invalid", text)
             }
+            E::ProfileExists(_) => Self::bad_request("profile_exists", text),
+            E::ProfileMulti => body_value("flow_metadata", text),
+            E::ProfileUnknown(_) => body_value("profile_id", text),
+            E::ProfileLinked(_) => Self::bad_request("profile_linked", text),
+            E::FlowBeingDeleted(_) => Self::bad_request("flow_being_deleted", text),
+            E::InstanceChoice => Self::bad_request("instance_choice", text),
+            E::TooManyInstances(..) => Self::bad_request("too_many_instances", text),
+            E::LastInstance(_) => Self::bad_request("last_instance", text),
+            E::InstanceExists { .. } | E::NothingToCopy { .. } => body_value("storage_id", text),
+            E::LabelTaken { .. } | E::LabelOfBackend(_) => body_value("label", text),
+            E::NotAUrl(_) => body_value("url", text),
             E::NoStorage => Self::bad_request("no_storage", text),
             E::StorageNotFound(_) => body_value("storage_id", text),
             E::ObjectsExist(_) => Self::bad_request("object_exists", text),
@@ -52,6 +70,7 @@ pub fn segment_refusal_kind(refusal: &SegmentRefusal) -> &'static str {
     use SegmentRefusal as R;
     match refusal {
         R::Overlap { .. } => "segment_overlap",
+        R::DeletionRunning { .. } => "deletion_running",
         R::ObjectUnknown(_) | R::ObjectCondemned(_) | R::AllocationExpired(_) => "object_unknown",
         R::ObjectOfOtherFlow { .. } => "object_wrong_flow",
         R::UrlsOfKnownObject(_)

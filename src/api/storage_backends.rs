@@ -39,7 +39,7 @@ impl StorageBackendsApi {
         let page = page(backends, paging.reverse_order, after.as_ref(), paging.limit);
         let mut items = JsonArray::new();
         for backend in &page.items {
-            items.push(&StorageBackendShape::from(backend))?;
+            items.push(&StorageBackendShape::from(&query.dialect.backend(backend.clone())))?;
         }
         let count = items.count;
         Ok(paging.reply(items.finish(), count, page.next.map(ListPlace::from).as_ref()))

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Flow, FlowId, FlowSegment, MediaObject, ObjectId, ServiceInfo, Source, SourceId, TimeRange};
+use crate::domain::{
+    DeleteRequest, DeleteRequestId, Event, Flow, FlowId, FlowSegment, MediaObject, ObjectId, Profile, ServiceInfo,
+    Source, SourceId, TimeRange, Webhook, WebhookId,
+};
 
 /// Place of a commit in the log, and of a row within it: orders every row that was ever written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -17,6 +20,7 @@ pub struct Lsn {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     PutService(Arc<ServiceInfo>),
+    PutProfile(Arc<Profile>),
     PutSource(Arc<Source>),
     DeleteSource(SourceId),
     /// `segments_updated` is not part of it: that follows from the log.
@@ -31,6 +35,13 @@ pub enum Change {
         flow_id: FlowId,
         timerange: TimeRange,
     },
+    PutDeleteRequest(Arc<DeleteRequest>),
+    /// A finished one that is past its expiry.
+    DropDeleteRequest(DeleteRequestId),
+    PutWebhook(Arc<Webhook>),
+    DeleteWebhook(WebhookId),
+    /// Changes nothing: it tells of the changes around it.
+    AppendEvent(Arc<Event>),
 }
 
 /// A segment's place: its Flow and the start of its timerange. Orders as the timeline does.

@@ -21,11 +21,14 @@ use sha2::{Digest, Sha256};
 use super::change::{Lsn, SegmentKey};
 use super::log::{Log, LogError};
 use super::paths;
-use super::rows::{self, FlowRow, ObjectRow, RowError, SegmentRow, ServiceRow, SourceRow, StoredFlow};
+use super::rows::{
+    self, DeleteRequestRow, FlowRow, ObjectRow, ProfileRow, RowError, SegmentRow, ServiceRow, SourceRow, StoredFlow,
+    WebhookRow,
+};
 use super::state::{State, Stored};
 use super::store::StoreError;
 use super::tables::Table;
-use crate::domain::{FlowSegment, MediaObject, ServiceInfo, Source, UtcTime};
+use crate::domain::{DeleteRequest, FlowSegment, MediaObject, Profile, ServiceInfo, Source, UtcTime, Webhook};
 
 /// Rows of one part file, so that writing one takes bounded memory.
 const PART_ROWS: usize = 50_000;
@@ -86,6 +89,10 @@ pub async fn write(log: &Log, state: &State) -> Result<(), CheckpointError> {
     let service = &state.service;
     parts.write::<ServiceRow, _>(Table::Service, std::iter::once((service.lsn, Ok((&*service.row).into())))).await?;
     parts.write(Table::Sources, state.sources.values().map(|s| (s.lsn, Ok(SourceRow::from(&*s.row))))).await?;
+    parts.write(Table::Profiles, state.profiles.values().map(|s| (s.lsn, ProfileRow::try_from(&*s.row)))).await?;
+    let requests = state.delete_requests.values();
+    parts.write(Table::FlowDeleteRequests, requests.map(|s| (s.lsn, Ok(DeleteRequestRow::from(&*s.row))))).await?;
+    parts.write(Table::Webhooks, state.webhooks.values().map(|s| (s.lsn, Ok(WebhookRow::from(&*s.row))))).await?;
     let flows = state.flows.iter().map(|(id, stored)| {
         let row = StoredFlow { flow: stored.row.clone(), segments_updated: state.segments_updated(*id) };
         (stored.lsn, FlowRow::try_from(&row))
@@ -243,6 +250,25 @@ fn load(state: &mut State, table: Table, bytes: Bytes) -> Result<(), RowError> {
                     state.service = Stored { lsn, row: Arc::new(ServiceInfo::from(row)) };
                 }
             }
+            Table::Profiles => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<ProfileRow>(&batch)?) {
+                    let profile = Arc::new(Profile::try_from(row)?);
+                    state.profiles.insert(profile.id, Stored { lsn, row: profile });
+                }
+            }
+            Table::FlowDeleteRequests => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<DeleteRequestRow>(&batch)?) {
+                    state.put_delete_request(&Arc::new(DeleteRequest::try_from(row)?), lsn);
+                }
+            }
+            Table::Webhooks => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<WebhookRow>(&batch)?) {
+                    let webhook = Arc::new(Webhook::try_from(row)?);
+                    state.webhooks.insert(webhook.id, Stored { lsn, row: webhook });
+                }
+            }
+            // Events are the log's alone.
+            Table::Events => return Err(RowError("a checkpoint holds no events".into())),
             Table::Sources => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<SourceRow>(&batch)?) {
                     let source = Arc::new(Source::try_from(row)?);

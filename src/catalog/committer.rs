@@ -11,10 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::change::{Change, Lsn};
 use super::entry::EntryError;
+use super::feed::Feed;
 use super::log::{Append, Contact, Log, LogError};
 use super::state::State;
 use super::store::StoreError;
-use super::{CatalogSettings, checkpoint, recovery};
+use super::{CatalogSettings, checkpoint, events, recovery};
 use crate::domain::UtcTime;
 
 /// Why a change was not committed although nothing is wrong with it.
@@ -58,6 +59,7 @@ pub(super) struct Committer {
     pub settings: CatalogSettings,
     pub queue: mpsc::Receiver<Message>,
     pub current: Arc<ArcSwap<State>>,
+    pub feed: Feed,
     pub halted: watch::Sender<Option<String>>,
     pub checkpointer: Checkpointer,
     /// When the state was last known to be all of the log.
@@ -172,6 +174,7 @@ impl Committer {
                     self.current.store(state.clone());
                     self.contact = before;
                     answer_all(waiting, &Ok(()));
+                    self.feed.publish(seq, committed, changes);
                     self.checkpointer.landed(&self.log, &self.settings, &state, bytes);
                     return Ok(());
                 }
@@ -182,6 +185,7 @@ impl Committer {
                         return Ok(());
                     }
                     self.current.store(Arc::new(state));
+                    self.feed.publish(winner.header.seq, winner.header.committed, winner.changes);
                     self.contact = before;
                 }
                 Ok(Append::Failed(error)) => {
@@ -221,8 +225,10 @@ impl Committer {
         let mut changes: Vec<Change> = Vec::new();
         let mut index = 0;
         for (place, one) in waiting.iter_mut().enumerate() {
-            let effects = catch_unwind(AssertUnwindSafe(|| one.pending.decide(&staged, now)))
+            let mut effects = catch_unwind(AssertUnwindSafe(|| one.pending.decide(&staged, now)))
                 .map_err(|_| (place, "a decision panicked".to_owned()))?;
+            let told = events::of_changes(&staged, &effects, index, committed);
+            effects.extend(told.into_iter().map(|event| Change::AppendEvent(Arc::new(event))));
             for change in &effects {
                 staged.apply(change, Lsn { seq, index }, committed).map_err(|error| (place, error.to_string()))?;
                 index += 1;
@@ -251,6 +257,7 @@ impl Committer {
                     recovery::replay(&self.log, &mut state, &entry)
                         .map_err(|error| CommitError::Halted { reason: error.to_string() })?;
                     self.current.store(Arc::new(state));
+                    self.feed.publish(entry.header.seq, entry.header.committed, entry.changes);
                     self.contact = before;
                 }
                 Err(LogError::Store(error)) => return Err(unavailable(&error)),

@@ -22,11 +22,14 @@ use sha2::{Digest, Sha256};
 
 use super::change::{Change, SegmentKey};
 use super::rows::{
-    self, FlowKeyRow, FlowRow, IdRow, ObjectKeyRow, ObjectRow, RangeRow, RowError, SegmentKeyRow, SegmentRow,
-    ServiceRow, SourceKeyRow, SourceRow, StoredFlow,
+    self, DeleteRequestRow, EventRow, FlowKeyRow, FlowRow, IdRow, ObjectKeyRow, ObjectRow, ProfileRow, RangeRow,
+    RowError, SegmentKeyRow, SegmentRow, ServiceRow, SourceKeyRow, SourceRow, StoredFlow, WebhookRow,
 };
 use super::tables::Table;
-use crate::domain::{FlowSegment, MediaObject, ServiceInfo, Source, UtcTime};
+use crate::domain::{
+    DeleteRequest, DeleteRequestId, Event, FlowSegment, MediaObject, Profile, ServiceInfo, Source, UtcTime, Webhook,
+    WebhookId,
+};
 
 pub type Hash = [u8; 32];
 
@@ -154,6 +157,12 @@ struct Sections {
     object_keys: Indexed<ObjectKeyRow>,
     segment_keys: Indexed<SegmentKeyRow>,
     ranges: Indexed<RangeRow>,
+    profiles: Indexed<ProfileRow>,
+    delete_requests: Indexed<DeleteRequestRow>,
+    delete_request_keys: Indexed<IdRow<DeleteRequestId>>,
+    webhooks: Indexed<WebhookRow>,
+    webhook_keys: Indexed<IdRow<WebhookId>>,
+    events: Indexed<EventRow>,
 }
 
 struct Indexed<R> {
@@ -203,6 +212,12 @@ impl Sections {
             let index = u32::try_from(index).map_err(content)?;
             match change {
                 Change::PutService(service) => sections.services.push(index, (&**service).into()),
+                Change::PutProfile(profile) => sections.profiles.push(index, ProfileRow::try_from(&**profile)?),
+                Change::PutDeleteRequest(request) => sections.delete_requests.push(index, (&**request).into()),
+                Change::DropDeleteRequest(id) => sections.delete_request_keys.push(index, IdRow { id: *id }),
+                Change::PutWebhook(webhook) => sections.webhooks.push(index, (&**webhook).into()),
+                Change::DeleteWebhook(id) => sections.webhook_keys.push(index, IdRow { id: *id }),
+                Change::AppendEvent(event) => sections.events.push(index, (&**event).into()),
                 Change::PutSource(source) => sections.sources.push(index, (&**source).into()),
                 Change::PutFlow(flow) => {
                     let row = StoredFlow { flow: flow.clone(), segments_updated: None };
@@ -235,7 +250,14 @@ impl Sections {
         self.flow_keys.write(out, DELETE, Table::Flows, Table::Flows.key_fields())?;
         self.object_keys.write(out, DELETE, Table::Objects, Table::Objects.key_fields())?;
         self.segment_keys.write(out, DELETE, Table::FlowSegments, Table::FlowSegments.key_fields())?;
-        self.ranges.write(out, DELETE_WITHIN, Table::FlowSegments, &rows::range_fields())
+        self.ranges.write(out, DELETE_WITHIN, Table::FlowSegments, &rows::range_fields())?;
+        self.profiles.write(out, PUT, Table::Profiles, fields(Table::Profiles))?;
+        self.delete_requests.write(out, PUT, Table::FlowDeleteRequests, fields(Table::FlowDeleteRequests))?;
+        let key = Table::FlowDeleteRequests.key_fields();
+        self.delete_request_keys.write(out, DELETE, Table::FlowDeleteRequests, key)?;
+        self.webhooks.write(out, PUT, Table::Webhooks, fields(Table::Webhooks))?;
+        self.webhook_keys.write(out, DELETE, Table::Webhooks, Table::Webhooks.key_fields())?;
+        self.events.write(out, PUT, Table::Events, fields(Table::Events))
     }
 }
 
@@ -278,6 +300,18 @@ fn read_section(kind: u8, table: Table, batch: &RecordBatch) -> Result<Vec<Chang
         (PUT, Table::Flows) => read::<FlowRow, StoredFlow>(batch, |v| Change::PutFlow(v.flow)),
         (PUT, Table::Objects) => read::<ObjectRow, MediaObject>(batch, |v| Change::PutObject(Arc::new(v))),
         (PUT, Table::FlowSegments) => read::<SegmentRow, FlowSegment>(batch, |v| Change::PutSegment(Arc::new(v))),
+        (PUT, Table::Profiles) => read::<ProfileRow, Profile>(batch, |v| Change::PutProfile(Arc::new(v))),
+        (PUT, Table::FlowDeleteRequests) => {
+            read::<DeleteRequestRow, DeleteRequest>(batch, |v| Change::PutDeleteRequest(Arc::new(v)))
+        }
+        (PUT, Table::Webhooks) => read::<WebhookRow, Webhook>(batch, |v| Change::PutWebhook(Arc::new(v))),
+        (PUT, Table::Events) => read::<EventRow, Event>(batch, |v| Change::AppendEvent(Arc::new(v))),
+        (DELETE, Table::FlowDeleteRequests) => {
+            read::<IdRow<DeleteRequestId>, IdRow<DeleteRequestId>>(batch, |row| Change::DropDeleteRequest(row.id))
+        }
+        (DELETE, Table::Webhooks) => {
+            read::<IdRow<WebhookId>, IdRow<WebhookId>>(batch, |row| Change::DeleteWebhook(row.id))
+        }
         (DELETE, Table::Sources) => read::<SourceKeyRow, SourceKeyRow>(batch, |row| Change::DeleteSource(row.id)),
         (DELETE, Table::Flows) => read::<FlowKeyRow, FlowKeyRow>(batch, |row| Change::DeleteFlow(row.id)),
         (DELETE, Table::Objects) => read::<ObjectKeyRow, ObjectKeyRow>(batch, |row| Change::DeleteObject(row.id)),

@@ -7,7 +7,10 @@
 mod change;
 mod checkpoint;
 mod committer;
+mod deletions;
 mod entry;
+mod events;
+mod feed;
 mod log;
 mod paths;
 mod recovery;
@@ -31,6 +34,7 @@ use crate::domain::UtcTime;
 
 pub use change::{Change, Lsn, SegmentKey};
 pub use committer::CommitError;
+pub use feed::{Feed, FeedError, LoggedEvent};
 pub use state::{Draft, SegmentScan, State};
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
 
@@ -101,6 +105,7 @@ pub struct Catalog {
     queue_bytes: usize,
     halted: watch::Sender<Option<String>>,
     exclusive: bool,
+    feed: Feed,
     opened: Opened,
 }
 
@@ -190,9 +195,11 @@ impl Catalog {
         let (queue, waiting) = mpsc::channel(settings.queue_operations.max(1));
         let queue_bytes = settings.queue_bytes.clamp(1, Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let exclusive = log.store.exclusive();
+        let feed = Feed::new(log.clone(), current.load().seq);
         let committer = Committer {
             log,
             settings,
+            feed: feed.clone(),
             queue: waiting,
             current: current.clone(),
             halted: halted.clone(),
@@ -200,7 +207,12 @@ impl Catalog {
             contact,
         };
         let room = Arc::new(Semaphore::new(queue_bytes));
-        Ok((Self { current, queue, room, queue_bytes, halted, exclusive, opened }, committer))
+        Ok((Self { current, queue, room, queue_bytes, halted, exclusive, feed, opened }, committer))
+    }
+
+    /// The events of all commits, from the log.
+    pub fn events(&self) -> &Feed {
+        &self.feed
     }
 
     pub fn opened(&self) -> &Opened {

@@ -8,7 +8,8 @@ use imbl::{OrdMap, OrdSet};
 use super::change::{Change, Lsn, SegmentKey};
 use super::entry::Hash;
 use crate::domain::{
-    Flow, FlowId, FlowSegment, MediaObject, ObjectId, ObjectKind, ServiceInfo, Source, SourceId, TimeRange, UtcTime,
+    DeleteRequest, DeleteRequestId, Flow, FlowId, FlowSegment, MediaObject, ObjectId, ObjectKind, Profile, ProfileId,
+    ServiceInfo, Source, SourceId, TimeRange, UtcTime, Webhook, WebhookId,
 };
 
 /// A row and the commit that wrote it.
@@ -32,6 +33,9 @@ pub struct State {
     pub(super) objects: OrdMap<ObjectId, Stored<MediaObject>>,
     pub(super) segments: OrdMap<SegmentKey, Stored<FlowSegment>>,
     pub(super) segments_updated: OrdMap<FlowId, UtcTime>,
+    pub(super) profiles: OrdMap<ProfileId, Stored<Profile>>,
+    pub(super) delete_requests: OrdMap<DeleteRequestId, Stored<DeleteRequest>>,
+    pub(super) webhooks: OrdMap<WebhookId, Stored<Webhook>>,
 
     // What follows from the tables above.
     pub(super) flows_by_source: OrdSet<(SourceId, FlowId)>,
@@ -46,6 +50,10 @@ pub struct State {
     pub(super) condemned: OrdSet<ObjectId>,
     /// Storage handed out and not registered yet, by expiry.
     pub(super) allocations: OrdSet<(UtcTime, ObjectId)>,
+    /// Objects with deleted instances whose bytes are about to be deleted.
+    pub(super) with_condemned_instances: OrdSet<ObjectId>,
+    /// Flow Delete Requests that are not done, by Flow.
+    pub(super) unfinished_deletions: OrdMap<FlowId, Vec<Arc<DeleteRequest>>>,
 }
 
 /// A decision in several steps, each of which sees the ones before it.
@@ -120,12 +128,17 @@ impl State {
             objects: OrdMap::new(),
             segments: OrdMap::new(),
             segments_updated: OrdMap::new(),
+            profiles: OrdMap::new(),
+            delete_requests: OrdMap::new(),
+            webhooks: OrdMap::new(),
             flows_by_source: OrdSet::new(),
             collectors: OrdSet::new(),
             references: OrdMap::new(),
             init_users: OrdSet::new(),
             condemned: OrdSet::new(),
             allocations: OrdSet::new(),
+            with_condemned_instances: OrdSet::new(),
+            unfinished_deletions: OrdMap::new(),
         }
     }
 
@@ -136,6 +149,24 @@ impl State {
 
     pub fn service(&self) -> &ServiceInfo {
         &self.service.row
+    }
+
+    pub fn profile(&self, id: ProfileId) -> Option<&Arc<Profile>> {
+        self.profiles.get(&id).map(|stored| &stored.row)
+    }
+
+    /// All Profiles, by id.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles.values().map(|stored| &stored.row)
+    }
+
+    pub fn webhook(&self, id: WebhookId) -> Option<&Arc<Webhook>> {
+        self.webhooks.get(&id).map(|stored| &stored.row)
+    }
+
+    /// All Webhooks, by id.
+    pub fn webhooks(&self) -> impl Iterator<Item = &Arc<Webhook>> {
+        self.webhooks.values().map(|stored| &stored.row)
     }
 
     pub fn source(&self, id: SourceId) -> Option<&Arc<Source>> {
@@ -185,6 +216,11 @@ impl State {
         self.condemned.iter().filter_map(|id| self.object(id))
     }
 
+    /// Objects with deleted instances whose bytes are still to go.
+    pub fn with_condemned_instances(&self) -> impl Iterator<Item = &Arc<MediaObject>> {
+        self.with_condemned_instances.iter().filter_map(|id| self.object(id))
+    }
+
     /// Storage that was handed out, never registered, and is due by now.
     pub fn expired_allocations(&self, now: UtcTime) -> impl Iterator<Item = &Arc<MediaObject>> {
         self.allocations.iter().take_while(move |(expires, _)| *expires <= now).filter_map(|(_, id)| self.object(id))
@@ -195,7 +231,8 @@ impl State {
         self.allocations.get_min().map(|(expires, _)| *expires)
     }
 
-    /// Flows whose segments use the Object (an init object's: through its media objects), by id, each once.
+    /// Flows whose segments use the Object (an init object's: through its media objects), by id, each once. Flows that
+    /// are gone, although not all of their segments are, do not count.
     pub fn flows_referring_to<'a>(
         &'a self,
         object: &MediaObject,
@@ -208,11 +245,12 @@ impl State {
                 .range((object.id.clone(), ObjectId::before_all())..)
                 .take_while(|(init, _)| *init == object.id)
                 .flat_map(|(_, media)| self.flows_using(media, None))
+                .filter(|id| self.flows.contains_key(id))
                 .filter(|id| after.is_none_or(|after| *id > after))
                 .collect();
             return Box::new(flows.into_iter());
         }
-        Box::new(self.flows_using(&object.id, after))
+        Box::new(self.flows_using(&object.id, after).filter(|id| self.flows.contains_key(id)))
     }
 
     fn flows_using<'a>(&'a self, id: &ObjectId, after: Option<FlowId>) -> impl Iterator<Item = FlowId> + use<'a> {
@@ -220,37 +258,6 @@ impl State {
         let from = after.map_or(from, |after| std::ops::Bound::Excluded((id.clone(), after)));
         let to = std::ops::Bound::Included((id.clone(), FlowId::MAX));
         self.references.range((from, to)).map(|((_, flow_id), _)| *flow_id)
-    }
-
-    /// Segments in timeline order. A Flow's segments never overlap, so their order by start is also that by end.
-    pub fn scan_segments(&self, scan: &SegmentScan) -> Box<dyn Iterator<Item = &Arc<FlowSegment>> + '_> {
-        let SegmentScan { flow_id, timerange, reverse_order, after } = *scan;
-        if timerange.is_never() {
-            return Box::new(std::iter::empty());
-        }
-        let key = |start| SegmentKey { flow_id, start };
-        // The one segment that begins before the range can still reach into it.
-        let first = self
-            .segments
-            .range(key(i128::MIN)..=key(timerange.start_key()))
-            .next_back()
-            .filter(|(_, stored)| stored.row.timerange.overlaps(&timerange))
-            .map_or(timerange.start_key(), |(key, _)| key.start);
-        let last = timerange.end_key();
-        if reverse_order {
-            let last = after.map_or(last, |after| after.min(last));
-            if last <= first {
-                return Box::new(std::iter::empty());
-            }
-            let found = self.segments.range(key(first)..key(last)).rev();
-            Box::new(found.map(|(_, stored)| &stored.row))
-        } else {
-            let first = after.map_or(first, |after| first.max(after.saturating_add(1)));
-            if last <= first {
-                return Box::new(std::iter::empty());
-            }
-            Box::new(self.segments.range(key(first)..key(last)).map(|(_, stored)| &stored.row))
-        }
     }
 
     /// From the first start to the last end of the Flow's segments that overlap `within`; never where there are none.
@@ -281,6 +288,21 @@ impl State {
                 self.service = Stored { lsn, row: service.clone() };
                 Ok(())
             }
+            Change::PutProfile(profile) => {
+                self.profiles.insert(profile.id, Stored { lsn, row: profile.clone() });
+                Ok(())
+            }
+            Change::PutDeleteRequest(request) => {
+                self.put_delete_request(request, lsn);
+                Ok(())
+            }
+            Change::DropDeleteRequest(id) => self.drop_delete_request(*id),
+            Change::PutWebhook(webhook) => {
+                self.webhooks.insert(webhook.id, Stored { lsn, row: webhook.clone() });
+                Ok(())
+            }
+            Change::DeleteWebhook(id) => self.webhooks.remove(id).map(drop).ok_or("the webhook to delete is not there"),
+            Change::AppendEvent(_) => Ok(()),
             Change::PutSource(source) => {
                 self.sources.insert(source.id, Stored { lsn, row: source.clone() });
                 Ok(())
@@ -298,11 +320,11 @@ impl State {
                 self.put_segment(segment, lsn)
             }
             Change::DeleteSegment(key) => {
-                self.segments_updated.insert(key.flow_id, now);
+                self.segments_deleted(key.flow_id, now);
                 self.delete_segment(key)
             }
             Change::DeleteSegmentsWithin { flow_id, timerange } => {
-                self.segments_updated.insert(*flow_id, now);
+                self.segments_deleted(*flow_id, now);
                 self.delete_within(*flow_id, *timerange)
             }
         };
@@ -330,10 +352,22 @@ impl State {
         let old = self.flows.remove(&id).ok_or("the Flow to delete is not there")?;
         self.forget_links(&old.row);
         self.segments_updated.remove(&id);
-        if self.overlapping_segment(id, TimeRange::ETERNITY).is_some() {
+        if !self.is_being_deleted(id) && self.overlapping_stored(id, TimeRange::ETERNITY).is_some() {
             return Err("a Flow is deleted before its segments");
         }
         Ok(())
+    }
+
+    /// A Flow that is gone already has no time of its own any more.
+    fn segments_deleted(&mut self, id: FlowId, now: UtcTime) {
+        if self.flows.contains_key(&id) {
+            self.segments_updated.insert(id, now);
+        }
+    }
+
+    fn overlapping_stored(&self, flow_id: FlowId, timerange: TimeRange) -> Option<&Arc<FlowSegment>> {
+        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
+        self.scan_stored(&scan).next()
     }
 
     fn forget_links(&mut self, flow: &Flow) {
@@ -357,6 +391,9 @@ impl State {
         if let Some(init) = &object.init_object {
             self.init_users.insert((init.clone(), object.id.clone()));
         }
+        if !object.condemned_instances.is_empty() {
+            self.with_condemned_instances.insert(object.id.clone());
+        }
     }
 
     fn forget_object_links(&mut self, object: &MediaObject) {
@@ -366,6 +403,7 @@ impl State {
         if let Some(init) = &object.init_object {
             self.init_users.remove(&(init.clone(), object.id.clone()));
         }
+        self.with_condemned_instances.remove(&object.id);
     }
 
     fn delete_object(&mut self, id: &ObjectId) -> Result<(), &'static str> {
@@ -382,10 +420,11 @@ impl State {
     }
 
     pub(super) fn put_segment(&mut self, segment: &Arc<FlowSegment>, lsn: Lsn) -> Result<(), &'static str> {
-        if !self.flows.contains_key(&segment.flow_id) {
+        // From a checkpoint come segments of a Flow that went before them.
+        if !self.flows.contains_key(&segment.flow_id) && !self.is_being_deleted(segment.flow_id) {
             return Err("a segment is put without its Flow");
         }
-        if self.overlapping_segment(segment.flow_id, segment.timerange).is_some() {
+        if self.overlapping_stored(segment.flow_id, segment.timerange).is_some() {
             return Err("a segment overlaps another of its Flow");
         }
         match self.object(&segment.object_id) {
@@ -420,7 +459,7 @@ impl State {
         }
         let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
         let keys: Vec<SegmentKey> = self
-            .scan_segments(&scan)
+            .scan_stored(&scan)
             .filter(|segment| timerange.contains(&segment.timerange))
             .map(|segment| SegmentKey::of(segment))
             .collect();

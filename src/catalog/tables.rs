@@ -13,11 +13,27 @@ pub enum Table {
     Flows,
     Objects,
     FlowSegments,
+    Profiles,
+    FlowDeleteRequests,
+    Webhooks,
+    /// In the log only.
+    Events,
 }
 
 impl Table {
-    /// In the order in which a state is built up: a segment comes after its Object, a Flow after its Source.
-    pub const ALL: [Self; 5] = [Self::Service, Self::Sources, Self::Flows, Self::Objects, Self::FlowSegments];
+    /// In the order in which a state is built up: a segment comes after its Object, a Flow after its Source;
+    /// and a segment whose Flow went before it after the request that deletes both.
+    pub const ALL: [Self; 9] = [
+        Self::Service,
+        Self::Profiles,
+        Self::Sources,
+        Self::Flows,
+        Self::Objects,
+        Self::FlowDeleteRequests,
+        Self::FlowSegments,
+        Self::Webhooks,
+        Self::Events,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +42,10 @@ impl Table {
             Self::Flows => "flows",
             Self::Objects => "objects",
             Self::FlowSegments => "flow_segments",
+            Self::Profiles => "profiles",
+            Self::FlowDeleteRequests => "flow_delete_requests",
+            Self::Webhooks => "webhooks",
+            Self::Events => "events",
         }
     }
 
@@ -40,6 +60,10 @@ impl Table {
             Self::Flows => include_str!("../../schemas/flows.json"),
             Self::Objects => include_str!("../../schemas/objects.json"),
             Self::FlowSegments => include_str!("../../schemas/flow_segments.json"),
+            Self::Profiles => include_str!("../../schemas/profiles.json"),
+            Self::FlowDeleteRequests => include_str!("../../schemas/flow_delete_requests.json"),
+            Self::Webhooks => include_str!("../../schemas/webhooks.json"),
+            Self::Events => include_str!("../../schemas/events.json"),
         }
     }
 

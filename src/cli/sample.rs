@@ -14,7 +14,8 @@ use crate::domain::{
 };
 use crate::media::{Expect, wav};
 use crate::operations::{
-    FlowRequest, SegmentRequest, StorageRequest, Tams, allocate_storage, put_flow, register_segments, write_media,
+    FlowRequest, SegmentRequest, StorageRequest, Tams, TechnicalFrom, allocate_storage, put_flow, register_segments,
+    write_media,
 };
 
 const SEGMENT_SECONDS: i32 = 2;
@@ -185,7 +186,7 @@ async fn put(
         status: Some(FlowStatus::ClosedComplete),
         read_only: false,
         max_bit_rate: None,
-        technical: Technical {
+        technical: TechnicalFrom::Client(Box::new(Technical {
             codec,
             container: container.map(str::parse).transpose()?,
             avg_bit_rate: None,
@@ -194,13 +195,13 @@ async fn put(
                 .map(|numerator| Rational { numerator, denominator: None }),
             container_mapping: None,
             essence,
-        },
+        })),
         flow_collection,
         metadata_version: None,
         created_by: Some("tamslake demo".into()),
         updated_by: None,
     };
-    put_flow(tams, request).await?;
+    put_flow(tams, request, None).await?;
     Ok(())
 }
 

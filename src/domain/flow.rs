@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ContentFormat, Essence, FlowId, SourceId, Tags, UtcTime};
+use super::{ContentFormat, Essence, FlowId, ProfileId, SourceId, Tags, UtcTime};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flow {
@@ -21,6 +21,8 @@ pub struct Flow {
     pub read_only: bool,
     pub max_bit_rate: Option<BitRate>,
     pub technical: Technical,
+    /// The Profile that the technical metadata comes from.
+    pub profile_id: Option<ProfileId>,
     /// Flows that this one collects, in the order given.
     pub flow_collection: Vec<CollectionItem>,
     pub metadata_version: String,

@@ -92,6 +92,18 @@ uuid_id! {
     FlowId
 }
 uuid_id! {
+    /// Id of a Profile.
+    ProfileId
+}
+uuid_id! {
+    /// Id of a Webhook.
+    WebhookId
+}
+uuid_id! {
+    /// Id of a Flow Delete Request.
+    DeleteRequestId
+}
+uuid_id! {
     /// Id of a storage backend, where media bytes live.
     StorageId
 }

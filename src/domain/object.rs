@@ -17,6 +17,8 @@ pub struct MediaObject {
     /// Present for bytes that this server keeps.
     pub allocation: Option<Allocation>,
     pub instances: Vec<Instance>,
+    /// Instances that this server kept and that were deleted: nobody is shown them any more, and their bytes go.
+    pub condemned_instances: Vec<CondemnedInstance>,
     /// Storage that nobody registered in time: it cannot be registered any more, and its bytes go.
     pub condemned: bool,
     pub created: UtcTime,
@@ -41,14 +43,28 @@ pub struct Allocation {
 pub enum Instance {
     /// Kept by this server, on a storage backend, under a key that this server made.
     Controlled { storage_id: StorageId, key: String },
-    /// Kept by somebody else; the URL is passed on as it was given.
-    Uncontrolled { url: String, label: String },
+    /// Kept by somebody else; the URL is passed on as it was given. Without a label no filter of labels lets it through:
+    /// clients of TAMS 7.0 need not give one.
+    Uncontrolled { url: String, label: Option<String> },
+}
+
+/// Bytes on a storage backend that are about to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CondemnedInstance {
+    pub storage_id: StorageId,
+    pub key: String,
 }
 
 impl MediaObject {
     /// Whether a segment or a media object has ever referred to it.
     pub fn is_registered(&self) -> bool {
         self.kind.is_some()
+    }
+
+    /// Keys of all bytes that this server may still have of it, whether or not anybody is shown them.
+    pub fn kept_keys(&self) -> impl Iterator<Item = &str> {
+        let condemned = self.condemned_instances.iter().map(|instance| instance.key.as_str());
+        self.controlled().map(|(_, key)| key).chain(condemned)
     }
 
     /// Keys of the bytes that this server keeps for it, with their backend.

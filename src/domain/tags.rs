@@ -1,5 +1,6 @@
 //! Tags: names with one text or a list of texts. `"x"` and `["x"]` are different values and stay so.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,14 @@ impl TagValue {
         match self {
             Self::One(text) => std::slice::from_ref(text),
             Self::Many(texts) => texts,
+        }
+    }
+
+    /// All texts as one, with commas between them.
+    pub fn joined(&self) -> Cow<'_, str> {
+        match self {
+            Self::One(text) => Cow::Borrowed(text),
+            Self::Many(texts) => Cow::Owned(texts.join(",")),
         }
     }
 

@@ -106,6 +106,7 @@ fn decide(
             init_object: None,
             allocation: Some(Allocation { content_type: content_type.clone(), expires }),
             instances: vec![Instance::Controlled { storage_id: local, key: key.clone() }],
+            condemned_instances: Vec::new(),
             condemned: false,
             created: now,
         }))

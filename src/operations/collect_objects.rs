@@ -29,6 +29,7 @@ pub struct Collected {
 pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
     let mut done = Collected::default();
     condemn_expired(tams).await?;
+    delete_condemned_instances(tams).await?;
     loop {
         let condemned: Vec<Arc<MediaObject>> = tams.catalog.read().await?.condemned().take(CHUNK).cloned().collect();
         if condemned.is_empty() {
@@ -63,10 +64,34 @@ pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
 /// Whether there were any.
 async fn delete_bytes(tams: &Tams, object: &MediaObject) -> Result<bool, OperationError> {
     let mut had_bytes = false;
-    for (_, key) in object.controlled() {
+    for key in object.kept_keys() {
         had_bytes |= tams.media.delete(key).await?;
     }
     Ok(had_bytes)
+}
+
+/// Deletes the bytes of instances that were deleted while their Object stays.
+async fn delete_condemned_instances(tams: &Tams) -> Result<(), OperationError> {
+    loop {
+        let state = tams.catalog.read().await?;
+        let condemned: Vec<Arc<MediaObject>> = state.with_condemned_instances().take(CHUNK).cloned().collect();
+        if condemned.is_empty() {
+            return Ok(());
+        }
+        for instance in condemned.iter().flat_map(|object| &object.condemned_instances) {
+            tams.media.delete(&instance.key).await?;
+        }
+        tams.catalog
+            .commit(256 * condemned.len(), move |state, _| {
+                let rows = condemned.iter().filter_map(|was| {
+                    let mut object = MediaObject::clone(state.object(&was.id)?);
+                    object.condemned_instances.retain(|instance| !was.condemned_instances.contains(instance));
+                    Some(Change::PutObject(Arc::new(object)))
+                });
+                Ok::<_, OperationError>((rows.collect(), ()))
+            })
+            .await?;
+    }
 }
 
 async fn condemn_expired(tams: &Tams) -> Result<(), OperationError> {

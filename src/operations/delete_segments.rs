@@ -1,48 +1,41 @@
 //! Deletes the segments of a Flow that lie wholly inside a timerange; with an Object's id, only those that use it.
 //! Spec: DELETE_flows-flowId-segments
 
-use super::{OperationError, Tams};
-use crate::catalog::{Change, SegmentKey, SegmentScan, State};
-use crate::domain::{FlowId, ObjectId, TimeRange};
+use std::sync::Arc;
 
+use super::work_off_deletes::Deletion;
+use super::{OperationError, Tams};
+use crate::catalog::{Change, State};
+use crate::domain::{DeleteRequest, DeleteRequestId, FlowId, ObjectId, TimeRange, UtcTime};
+
+/// The request, where deleting goes on after this.
 pub async fn delete_segments(
     tams: &Tams,
     flow_id: FlowId,
     timerange: TimeRange,
     object_id: Option<ObjectId>,
-) -> Result<(), OperationError> {
-    let changed = tams
-        .catalog
-        .commit(1_024, move |state, _| {
-            let changes = decide(state, flow_id, timerange, object_id.as_ref())?;
-            let changed = !changes.is_empty();
-            Ok::<_, OperationError>((changes, changed))
-        })
-        .await?;
-    if changed {
+) -> Result<Option<Arc<DeleteRequest>>, OperationError> {
+    let at_once = tams.settings.max_delete_segments;
+    let id = DeleteRequestId::from_random(tams.clock.random_bytes());
+    let deletion = Deletion { id, flow_id, timerange, object_id, delete_flow: false };
+    let (changed, request) =
+        tams.catalog.commit(1_024, move |state, now| decide(state, now, &deletion, at_once)).await?;
+    if request.is_some() {
+        tams.delete.notify_one();
+    } else if changed {
         tams.collect.notify_one();
     }
-    Ok(())
+    Ok(request)
 }
 
-fn decide(
-    state: &State,
-    flow_id: FlowId,
-    timerange: TimeRange,
-    object_id: Option<&ObjectId>,
-) -> Result<Vec<Change>, OperationError> {
-    let flow = state.flow(flow_id).ok_or(OperationError::FlowNotFound(flow_id))?;
+type Decided = (Vec<Change>, (bool, Option<Arc<DeleteRequest>>));
+
+fn decide(state: &State, now: UtcTime, deletion: &Deletion, at_once: usize) -> Result<Decided, OperationError> {
+    let flow = state.flow(deletion.flow_id).ok_or(OperationError::FlowNotFound(deletion.flow_id))?;
     if flow.read_only {
-        return Err(OperationError::ReadOnly(flow_id));
+        return Err(OperationError::ReadOnly(deletion.flow_id));
     }
-    let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
-    let mut inside = state
-        .scan_segments(&scan)
-        .filter(|segment| timerange.contains(&segment.timerange))
-        .filter(|segment| object_id.is_none_or(|id| segment.object_id == *id));
-    Ok(match object_id {
-        Some(_) => inside.map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
-        // However many: one change.
-        None => inside.next().map(|_| Change::DeleteSegmentsWithin { flow_id, timerange }).into_iter().collect(),
-    })
+    let (changes, request) = deletion.decide(state, now, at_once);
+    let changed = !changes.is_empty();
+    Ok((changes, (changed, request)))
 }

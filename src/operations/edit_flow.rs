@@ -34,17 +34,33 @@ impl FlowEdit {
     }
 }
 
-pub async fn edit_flow(tams: &Tams, id: FlowId, edit: FlowEdit) -> Result<(), OperationError> {
-    tams.catalog.commit(edit.weight(), move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+/// As [`super::FlowMeaning`], of one property.
+pub type FlowEditMeaning = fn(&State, &Flow, &mut FlowEdit);
+
+pub async fn edit_flow(
+    tams: &Tams,
+    id: FlowId,
+    edit: FlowEdit,
+    meaning: Option<FlowEditMeaning>,
+) -> Result<(), OperationError> {
+    tams.catalog
+        .commit(edit.weight(), move |state, now| {
+            let mut edit = edit.clone();
+            if let (Some(meaning), Some(stored)) = (meaning, state.flow(id)) {
+                meaning(state, stored, &mut edit);
+            }
+            Ok((decide(state, now, id, edit)?, ()))
+        })
+        .await
 }
 
-fn decide(state: &State, now: UtcTime, id: FlowId, edit: &FlowEdit) -> Result<Vec<Change>, OperationError> {
+fn decide(state: &State, now: UtcTime, id: FlowId, edit: FlowEdit) -> Result<Vec<Change>, OperationError> {
     let old = state.flow(id).ok_or(OperationError::FlowNotFound(id))?;
     if old.read_only && !matches!(edit, FlowEdit::ReadOnly(_)) {
         return Err(OperationError::ReadOnly(id));
     }
     let mut flow = Flow::clone(old);
-    match edit.clone() {
+    match edit {
         FlowEdit::Label(label) => flow.label = label,
         FlowEdit::Description(description) => flow.description = description,
         FlowEdit::PutTag(name, value) => drop(flow.tags.insert(name, value)),
@@ -53,6 +69,7 @@ fn decide(state: &State, now: UtcTime, id: FlowId, edit: &FlowEdit) -> Result<Ve
         }
         FlowEdit::ReadOnly(read_only) => flow.read_only = read_only,
         FlowEdit::MaxBitRate(rate) => flow.max_bit_rate = rate,
+        FlowEdit::AvgBitRate(_) if flow.profile_id.is_some() => return Err(OperationError::ProfileLinked(id)),
         FlowEdit::AvgBitRate(rate) => flow.technical.avg_bit_rate = rate,
         FlowEdit::FlowCollection(collection) => {
             flow_collection::check(state, id, old.source_id, &collection)?;

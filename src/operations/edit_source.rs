@@ -28,14 +28,30 @@ impl SourceEdit {
     }
 }
 
-pub async fn edit_source(tams: &Tams, id: SourceId, edit: SourceEdit) -> Result<(), OperationError> {
-    tams.catalog.commit(edit.weight(), move |state, now| Ok((decide(state, now, id, &edit)?, ()))).await
+/// As [`super::FlowMeaning`], of one property of a Source.
+pub type SourceEditMeaning = fn(&Source, &mut SourceEdit);
+
+pub async fn edit_source(
+    tams: &Tams,
+    id: SourceId,
+    edit: SourceEdit,
+    meaning: Option<SourceEditMeaning>,
+) -> Result<(), OperationError> {
+    tams.catalog
+        .commit(edit.weight(), move |state, now| {
+            let mut edit = edit.clone();
+            if let (Some(meaning), Some(stored)) = (meaning, state.source(id)) {
+                meaning(stored, &mut edit);
+            }
+            Ok((decide(state, now, id, edit)?, ()))
+        })
+        .await
 }
 
-fn decide(state: &State, now: UtcTime, id: SourceId, edit: &SourceEdit) -> Result<Vec<Change>, OperationError> {
+fn decide(state: &State, now: UtcTime, id: SourceId, edit: SourceEdit) -> Result<Vec<Change>, OperationError> {
     let old = state.source(id).ok_or(OperationError::SourceNotFound(id))?;
     let mut source = Source::clone(old);
-    match edit.clone() {
+    match edit {
         SourceEdit::Label(label) => source.label = label,
         SourceEdit::Description(description) => source.description = description,
         SourceEdit::PutTag(name, value) => drop(source.tags.insert(name, value)),

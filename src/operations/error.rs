@@ -1,7 +1,9 @@
 //! Why an operation was refused or failed. Variants carry values; `api::error` gives each its status.
 
 use crate::catalog::CommitError;
-use crate::domain::{ContentFormat, FlowId, ObjectId, SourceId, StorageId, TimeRange};
+use crate::domain::{
+    ContentFormat, DeleteRequestId, FlowId, ObjectId, ProfileId, SourceId, StorageId, TimeRange, WebhookId,
+};
 use crate::media::MediaError;
 
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +14,20 @@ pub enum OperationError {
     SourceNotFound(SourceId),
     #[error("Object {0} does not exist")]
     ObjectNotFound(ObjectId),
+    #[error("Profile {0} does not exist")]
+    ProfileNotFound(ProfileId),
+    #[error("Flow Delete Request {0} does not exist, or was done a while ago")]
+    DeleteRequestNotFound(DeleteRequestId),
+    #[error("Object {object_id} has no instance {wanted:?}")]
+    InstanceNotFound { object_id: ObjectId, wanted: String },
     #[error("there is no tag {0:?}")]
     TagNotFound(String),
+    #[error("Webhook {0} does not exist")]
+    WebhookNotFound(WebhookId),
+    #[error("Webhook {0} is in error: PUT it with status created to start it again, or delete it")]
+    WebhookInError(WebhookId),
+    #[error("there are {0} Webhooks already, and no more than that are taken: delete one first")]
+    TooManyWebhooks(usize),
     #[error("Flow {0} is read-only: PUT false to its read_only first")]
     ReadOnly(FlowId),
 
@@ -36,6 +50,37 @@ pub enum OperationError {
          Flows of one Source must agree"
     )]
     CollectionConflict { other: FlowId, member: SourceId, what: &'static str },
+
+    #[error("Profile {0} exists, and profiles never change: make another one under a new id")]
+    ProfileExists(ProfileId),
+    #[error("a profile describes one essence, so its format cannot be multi")]
+    ProfileMulti,
+    #[error("no profile has the id {0}: POST it to /service/profiles/{0} first")]
+    ProfileUnknown(ProfileId),
+    #[error(
+        "Flow {0} has its avg_bit_rate from its profile: PUT the Flow with its own technical metadata and without \
+         profile_id first"
+    )]
+    ProfileLinked(FlowId),
+    #[error("Flow {0} was deleted, but not all of its segments are gone yet: its id is free again when they are")]
+    FlowBeingDeleted(FlowId),
+
+    #[error("an instance is named by storage_id or by label: give one of them")]
+    InstanceChoice,
+    #[error("this is the last instance of Object {0}: delete the segments that use it instead")]
+    LastInstance(ObjectId),
+    #[error("Object {0} has {1} instances, and no more than that are taken: delete one first")]
+    TooManyInstances(ObjectId, usize),
+    #[error("Object {object_id} already has an instance on storage backend {storage_id}")]
+    InstanceExists { object_id: ObjectId, storage_id: StorageId },
+    #[error("Object {object_id} has no bytes on this server that could be copied to storage backend {storage_id}")]
+    NothingToCopy { object_id: ObjectId, storage_id: StorageId },
+    #[error("Object {object_id} already has an instance with label {label:?}: choose another")]
+    LabelTaken { object_id: ObjectId, label: String },
+    #[error("label {0:?} belongs to a storage backend: choose another")]
+    LabelOfBackend(String),
+    #[error("{0:?} is not an http or https URL")]
+    NotAUrl(String),
 
     #[error("no storage backend is the default: give a storage_id")]
     NoStorage,
@@ -69,6 +114,10 @@ pub enum SegmentRefusal {
     OffsetOutOfRange(TimeRange),
     #[error("{new} overlaps {existing} of Flow {flow_id}")]
     Overlap { flow_id: FlowId, new: TimeRange, existing: TimeRange },
+    #[error(
+        "{new} is in the way of a deletion that is running, with {remaining} of Flow {flow_id} to go: wait until it is done"
+    )]
+    DeletionRunning { flow_id: FlowId, new: TimeRange, remaining: TimeRange },
     #[error("Object {0} was never allocated: ask for storage first, or give get_urls where its bytes are")]
     ObjectUnknown(ObjectId),
     #[error("Object {object_id} was allocated for Flow {allocated_for}, which must register it first")]

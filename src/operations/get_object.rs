@@ -16,6 +16,16 @@ pub struct ObjectView {
     pub referenced_by_flows: Page<FlowId, FlowId>,
 }
 
+/// Storage that was only handed out is not an Object yet, and one that lost its last reference is none any more.
+pub(super) fn registered_object<'a>(state: &'a State, id: &ObjectId) -> Result<&'a Arc<MediaObject>, OperationError> {
+    state
+        .object(id)
+        .filter(|object| object.is_registered() && !state.is_condemned(id))
+        // An init object goes with its last media object, which may still wait to be collected.
+        .filter(|object| state.flows_referring_to(object, None).next().is_some())
+        .ok_or_else(|| OperationError::ObjectNotFound(id.clone()))
+}
+
 /// `flows` chooses by tags among the referring Flows; it does not hide the Object.
 pub fn get_object(
     state: &State,
@@ -24,13 +34,7 @@ pub fn get_object(
     after: Option<FlowId>,
     limit: usize,
 ) -> Result<ObjectView, OperationError> {
-    // Storage that was only handed out is not an Object yet, and one that lost its last reference is none any more.
-    let object = state
-        .object(id)
-        .filter(|object| object.is_registered() && !state.is_condemned(id))
-        // An init object goes with its last media object, which may still wait to be collected.
-        .filter(|object| state.flows_referring_to(object, None).next().is_some())
-        .ok_or_else(|| OperationError::ObjectNotFound(id.clone()))?;
+    let object = registered_object(state, id)?;
     let referring: Vec<FlowId> = state
         .flows_referring_to(object, after)
         .filter(|id| flows.is_empty() || state.flow(*id).is_some_and(|flow| flows.matches(&flow.tags)))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::page::{Cursor, Page, PageRequest, SortKey};
 use super::{FlowView, TagFilter};
 use crate::catalog::State;
-use crate::domain::{ContentFormat, Flow, FlowId, FlowStatus, SourceId, TimeRange};
+use crate::domain::{ContentFormat, Flow, FlowId, FlowStatus, ProfileId, SourceId, TimeRange};
 
 #[derive(Debug, Clone, Default)]
 pub struct FlowFilter {
@@ -15,6 +15,7 @@ pub struct FlowFilter {
     pub timerange: Option<TimeRange>,
     pub format: Option<ContentFormat>,
     pub codec: Option<String>,
+    pub profile_id: Option<ProfileId>,
     pub label: Option<String>,
     pub status: Option<FlowStatus>,
     pub tags: TagFilter,
@@ -75,6 +76,7 @@ impl FlowFilter {
         holds(&self.source_id, || Some(flow.source_id))
             && holds(&self.format, || Some(flow.format()))
             && holds(&self.status, || flow.status)
+            && holds(&self.profile_id, || flow.profile_id)
             && holds(&self.frame_width, || frame.map(|(width, _)| width))
             && holds(&self.frame_height, || frame.map(|(_, height)| height))
             && holds(&self.init_segments, || Some(flow.technical.essence.init_segments().unwrap_or(false)))

@@ -46,7 +46,7 @@ pub fn list_segments(state: &State, filter: &SegmentFilter) -> Page<SegmentView,
 
 impl SegmentView {
     /// `None` cannot happen: a segment keeps its Object in the catalogue.
-    fn new(state: &State, segment: &Arc<FlowSegment>) -> Option<Self> {
+    pub(super) fn new(state: &State, segment: &Arc<FlowSegment>) -> Option<Self> {
         let object = state.object(&segment.object_id)?.clone();
         let init_object = object.init_object.as_ref().and_then(|id| state.object(id)).cloned();
         Some(Self { segment: segment.clone(), object, init_object })

@@ -30,7 +30,7 @@ pub struct Cursor<I> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SortKey {
     Time(UtcTime),
-    /// `None` for an item without the key: those come last.
+    /// `None` for an item without the key, whatever kind of key that is: those come last.
     Text(Option<String>),
 }
 
@@ -84,7 +84,7 @@ impl<I: Ord> Cursor<I> {
                 (Some(left), Some(right)) => left.cmp(right),
                 (left, right) => right.is_some().cmp(&left.is_some()),
             },
-            // A list has one kind of key; the order between kinds only has to be one.
+            // A list has one kind of key, so the text is one that is missing.
             (SortKey::Time(_), SortKey::Text(_)) => Ordering::Less,
             (SortKey::Text(_), SortKey::Time(_)) => Ordering::Greater,
         };

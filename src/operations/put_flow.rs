@@ -1,12 +1,13 @@
 //! Creates a Flow, with its Source if that is new, or replaces a Flow's metadata as a whole.
 //! Spec: PUT_flows-flowId
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{FlowView, OperationError, Tams, flow_collection};
 use crate::catalog::{Change, State};
 use crate::domain::{
-    BitRate, CollectionItem, Flow, FlowId, FlowStatus, Source, SourceId, Tags, Technical, TimeRange, UtcTime,
+    BitRate, CollectionItem, Flow, FlowId, FlowStatus, ProfileId, Source, SourceId, Tags, Technical, TimeRange, UtcTime,
 };
 
 /// A Flow as a client describes it; what the server manages is not part of it.
@@ -21,11 +22,20 @@ pub struct FlowRequest {
     pub status: Option<FlowStatus>,
     pub read_only: bool,
     pub max_bit_rate: Option<BitRate>,
-    pub technical: Technical,
+    pub technical: TechnicalFrom,
     pub flow_collection: Vec<CollectionItem>,
     pub metadata_version: Option<String>,
     pub created_by: Option<String>,
     pub updated_by: Option<String>,
+}
+
+/// Where a Flow's technical metadata comes from.
+#[derive(Debug, Clone)]
+pub enum TechnicalFrom {
+    /// The Flow has no profile, or none any more.
+    Client(Box<Technical>),
+    /// Copied from the profile, which never changes, and kept equal to it.
+    Profile(ProfileId),
 }
 
 impl FlowRequest {
@@ -47,9 +57,24 @@ pub enum PutFlow {
     Updated,
 }
 
-pub async fn put_flow(tams: &Tams, request: FlowRequest) -> Result<PutFlow, OperationError> {
+/// Changes what a client wrote into what it means, given the Flow that it replaces: for clients that do not see all of it.
+pub type FlowMeaning = fn(&State, &Flow, &mut FlowRequest);
+
+pub async fn put_flow(
+    tams: &Tams,
+    request: FlowRequest,
+    meaning: Option<FlowMeaning>,
+) -> Result<PutFlow, OperationError> {
     tams.catalog
         .commit(request.weight(), move |state, now| {
+            let request = match (meaning, state.flow(request.id)) {
+                (Some(meaning), Some(stored)) => {
+                    let mut meant = request.clone();
+                    meaning(state, stored, &mut meant);
+                    Cow::Owned(meant)
+                }
+                _ => Cow::Borrowed(&request),
+            };
             let (flow, changes) = decide(state, now, &request)?;
             let outcome = if state.flow(request.id).is_some() {
                 PutFlow::Updated
@@ -66,7 +91,17 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
     if existing.is_some_and(|flow| flow.read_only) {
         return Err(OperationError::ReadOnly(request.id));
     }
-    let format = request.technical.essence.format();
+    if state.is_being_deleted(request.id) {
+        return Err(OperationError::FlowBeingDeleted(request.id));
+    }
+    let (technical, profile_id) = match &request.technical {
+        TechnicalFrom::Client(technical) => (&**technical, None),
+        TechnicalFrom::Profile(id) => {
+            let profile = state.profile(*id).ok_or(OperationError::ProfileUnknown(*id))?;
+            (&profile.technical, Some(*id))
+        }
+    };
+    let format = technical.essence.format();
     if let Some(flow) = existing.filter(|flow| flow.format() != format) {
         return Err(OperationError::FormatChange { flow_id: request.id, has: flow.format(), wants: format });
     }
@@ -74,7 +109,7 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
     if let Some(source) = source.filter(|source| source.format != format) {
         return Err(OperationError::SourceFormat { source_id: source.id, has: source.format, flow: format });
     }
-    if request.technical.container.is_none()
+    if technical.container.is_none()
         && existing.is_some_and(|flow| flow.technical.container.is_some())
         && !state.segments_extent(request.id, TimeRange::ETERNITY).is_never()
     {
@@ -92,7 +127,8 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
         status: request.status,
         read_only: request.read_only,
         max_bit_rate: request.max_bit_rate,
-        technical: request.technical.clone(),
+        technical: technical.clone(),
+        profile_id,
         flow_collection: request.flow_collection.clone(),
         metadata_version: match existing {
             None => request.metadata_version.clone().unwrap_or_else(|| "1".into()),

@@ -30,7 +30,8 @@ pub struct SegmentRequest {
 #[derive(Debug, Clone)]
 pub struct UncontrolledUrl {
     pub url: String,
-    pub label: String,
+    /// Required since TAMS 8.0.
+    pub label: Option<String>,
 }
 
 impl SegmentRequest {
@@ -81,6 +82,12 @@ fn decide(
     Ok((draft.into_changes(), outcomes))
 }
 
+/// A URL that players can fetch from elsewhere.
+pub(super) fn is_http_url(url: &str) -> bool {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !url.contains(char::is_whitespace))
+}
+
 /// The rules for one segment, against the state it would land on.
 struct Rules<'a> {
     state: &'a State,
@@ -105,6 +112,11 @@ impl Rules<'_> {
             }
             object => self.first_registration(object, used)?,
         };
+        let (flow_id, new) = (self.flow.id, segment.timerange);
+        if let Some(request) = self.state.deletion_in_the_way(flow_id, new, &segment.object_id) {
+            let remaining = request.timerange_remaining;
+            return Err(SegmentRefusal::DeletionRunning { flow_id, new, remaining });
+        }
         if let Some(existing) = self.state.overlapping_segment(self.flow.id, segment.timerange) {
             // The same registration again, as after an answer that got lost: it stands, nothing changes.
             return if **existing == segment && changes.is_empty() {
@@ -179,15 +191,15 @@ impl Rules<'_> {
 
     /// Whether the URLs given are exactly those the Object came with, as in a repeated request.
     fn repeats_urls(&self, object: &MediaObject) -> bool {
-        let known: BTreeSet<(&str, &str)> = object
+        let known: BTreeSet<(&str, Option<&str>)> = object
             .instances
             .iter()
             .filter_map(|instance| match instance {
-                Instance::Uncontrolled { url, label } => Some((url.as_str(), label.as_str())),
+                Instance::Uncontrolled { url, label } => Some((url.as_str(), label.as_deref())),
                 Instance::Controlled { .. } => None,
             })
             .collect();
-        let given = self.request.get_urls.iter().flatten().map(|url| (url.url.as_str(), url.label.as_str()));
+        let given = self.request.get_urls.iter().flatten().map(|url| (url.url.as_str(), url.label.as_deref()));
         given.collect::<BTreeSet<_>>() == known
     }
 
@@ -219,6 +231,7 @@ impl Rules<'_> {
                 init_object: None,
                 allocation: None,
                 instances: Vec::new(),
+                condemned_instances: Vec::new(),
                 condemned: false,
                 created: self.now,
             },
@@ -247,14 +260,15 @@ impl Rules<'_> {
     fn uncontrolled_instances(&self) -> Result<Vec<Instance>, SegmentRefusal> {
         let mut labels = BTreeSet::new();
         let urls = self.request.get_urls.iter().flatten().map(|UncontrolledUrl { url, label }| {
-            if !labels.insert(label) {
-                return Err(SegmentRefusal::LabelTwice(label.clone()));
+            if let Some(label) = label {
+                if !labels.insert(label) {
+                    return Err(SegmentRefusal::LabelTwice(label.clone()));
+                }
+                if label == self.backend_label {
+                    return Err(SegmentRefusal::LabelOfBackend(label.clone()));
+                }
             }
-            if label == self.backend_label {
-                return Err(SegmentRefusal::LabelOfBackend(label.clone()));
-            }
-            let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-            if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || url.contains(char::is_whitespace)) {
+            if !is_http_url(url) {
                 return Err(SegmentRefusal::NotAUrl(url.chars().take(128).collect()));
             }
             Ok(Instance::Uncontrolled { url: url.clone(), label: label.clone() })

@@ -10,17 +10,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("catalog", &["domain", "clock"]),
     ("media", &["domain"]),
     ("operations", &["domain", "clock", "catalog", "media"]),
-    ("api", &["domain", "clock", "catalog", "media", "operations"]),
+    ("events", &["domain", "clock", "catalog", "media", "operations"]),
+    ("api", &["domain", "clock", "catalog", "media", "operations", "events"]),
     ("config", &[]),
     ("telemetry", &["config"]),
-    ("app", &["domain", "clock", "catalog", "media", "operations", "api", "config", "telemetry"]),
-    ("cli", &["domain", "clock", "catalog", "media", "operations", "api", "config", "telemetry", "app"]),
+    ("app", &["domain", "clock", "catalog", "media", "operations", "events", "api", "config", "telemetry"]),
+    ("cli", &["domain", "clock", "catalog", "media", "operations", "events", "api", "config", "telemetry", "app"]),
 ];
 
 /// Crates that only some modules may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("poem", &["api", "app"]),
     ("poem_openapi", &["api"]),
+    ("reqwest", &["events"]),
+    ("rustls", &["events"]),
+    ("ring", &["events"]),
     ("arrow", &["catalog"]),
     ("serde_arrow", &["catalog"]),
     ("object_store", &["catalog"]),

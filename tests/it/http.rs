@@ -553,15 +553,13 @@ async fn the_documents_work_without_a_network_and_name_every_operation() {
     let Some(specification) = specification("8.2") else { return };
     let yaml = std::fs::read_to_string(specification.join("TimeAddressableMediaStore.yaml")).unwrap();
     let official = yaml.lines().filter_map(|line| line.trim().strip_prefix("operationId: "));
-    let later = ["profiles", "webhooks", "instances", "flow-delete-requests"];
-    let wanted: BTreeSet<String> = official
-        .filter(|id| !id.starts_with("HEAD_") && !later.iter().any(|part| id.contains(part)))
-        .map(str::to_owned)
-        .collect();
+    let ours = "GET_webhooks-webhookId-deliveries";
+    let wanted: BTreeSet<String> = official.filter(|id| !id.starts_with("HEAD_")).map(str::to_owned).collect();
     assert!(wanted.len() > 40, "{wanted:?}");
     let missing: Vec<&String> = wanted.difference(&described).collect();
     assert!(missing.is_empty(), "not described: {missing:?}");
-    let unheard: Vec<&String> = described.difference(&wanted).filter(|id| !yaml.contains(id.as_str())).collect();
+    let unheard: Vec<&String> =
+        described.difference(&wanted).filter(|id| !yaml.contains(id.as_str()) && *id != ours).collect();
     assert!(unheard.is_empty(), "not in the specification: {unheard:?}");
 }
 

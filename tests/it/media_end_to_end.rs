@@ -13,7 +13,7 @@ const SECONDS: usize = 2;
 const FRAME_RATE: usize = 25;
 
 /// Whether ffmpeg is there; where the caller insists on it, or in CI, its absence is a failure.
-fn ffmpeg_is_there() -> bool {
+pub fn ffmpeg_is_there() -> bool {
     if Command::new("ffmpeg").arg("-version").output().is_ok_and(|output| output.status.success()) {
         return true;
     }
@@ -26,7 +26,7 @@ fn ffmpeg_is_there() -> bool {
     false
 }
 
-fn run(program: &str, args: &[&str]) -> String {
+pub fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && errors.is_empty(), "{program} {args:?}: {errors}");

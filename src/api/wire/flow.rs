@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Time;
 use crate::domain::{
-    BitRate, CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational,
-    SourceId, Tags, TimeRange,
+    BitRate, CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, ProfileId,
+    Rational, SourceId, Tags, TimeRange,
 };
 use crate::operations::FlowView;
 
@@ -35,6 +35,8 @@ shape! {
             /// Nominal duration of a segment in seconds.
             segment_duration as "segment_duration": Rational,
             container_mapping as "container_mapping": &'a ContainerMapping,
+            /// The profile that the technical keys come from.
+            profile_id as "profile_id": ProfileId,
             tags as "tags": &'a Tags,
             /// Copies away from the original.
             generation as "generation": u32,
@@ -76,6 +78,7 @@ impl<'a> From<&'a FlowView> for FlowShape<'a> {
             max_bit_rate: flow.max_bit_rate,
             segment_duration: technical.segment_duration,
             container_mapping: technical.container_mapping.as_ref(),
+            profile_id: flow.profile_id,
             tags: Some(&flow.tags).filter(|tags| !tags.is_empty()),
             generation: flow.generation,
             status: flow.status,

@@ -1,18 +1,18 @@
 //! A Flow as JSON, on its way in.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::technical::RawEssence;
+use super::technical_keys::TechnicalKeys;
 use super::text::TagName;
+use crate::api::dialect::Dialect;
 use crate::api::error::{ApiError, Detail, DetailKind, Place};
-use crate::api::json::parse_at;
-use crate::domain::essence::MultiEssence;
+use crate::domain::ids::InvalidUuid;
 use crate::domain::{
-    BitRate, CollectionItem, ContainerMapping, ContentFormat, Essence, FlowId, FlowStatus, MimeType, Rational,
-    SourceId, Tags, Technical,
+    BitRate, CollectionItem, ContainerMapping, ContentFormat, FlowId, FlowStatus, MimeType, ProfileId, Rational,
+    SourceId, Tags,
 };
-use crate::operations::FlowRequest;
+use crate::operations::{FlowRequest, TechnicalFrom};
 
 shape! {
     /// A Flow's metadata, whole: what is left out is removed. Keys that the server manages may be sent; they are ignored.
@@ -65,28 +65,26 @@ fn at(key: &'static str, kind: DetailKind, text: impl Into<String>) -> ApiError 
     Detail::new(kind, vec![Place::Name("body".into()), Place::Name(key.into())], text).into()
 }
 
-fn missing(key: &'static str) -> ApiError {
-    at(key, DetailKind::Missing, "required")
-}
-
 impl FlowPut {
-    pub fn into_request(self, path_id: FlowId) -> Result<FlowRequest, ApiError> {
+    pub fn into_request(self, path_id: FlowId, dialect: Dialect) -> Result<FlowRequest, ApiError> {
         if self.id != path_id {
             return Err(at("id", DetailKind::Value, format!("is not the id in the path, {path_id}")));
         }
-        // Profiles cannot be stored yet, so no id finds one.
-        if let Some(profile_id) = self.profile_id.as_deref().filter(|id| !id.is_empty()) {
-            let profile_id: String = profile_id.chars().take(64).collect();
-            return Err(at("profile_id", DetailKind::Value, format!("no profile has the id {profile_id:?}")));
-        }
-        let format = self.format.ok_or_else(|| missing("format"))?;
-        let essence = essence(format, self.essence_parameters)?;
-        if self.codec.is_none() && format != ContentFormat::Multi {
-            return Err(missing("codec"));
-        }
         let tags = self.tags.unwrap_or_default();
         check_tag_names(&tags)?;
-        check_mapping(&["container_mapping"], self.container_mapping.as_ref())?;
+        let keys = TechnicalKeys {
+            format: self.format,
+            codec: self.codec,
+            container: self.container,
+            avg_bit_rate: self.avg_bit_rate,
+            segment_duration: self.segment_duration,
+            container_mapping: self.container_mapping,
+            essence_parameters: self.essence_parameters,
+        };
+        let technical = match self.profile_id.as_deref() {
+            None | Some("") => TechnicalFrom::Client(Box::new(keys.into_technical(&["body"], dialect)?)),
+            Some(id) => TechnicalFrom::Profile(profile(id, &keys)?),
+        };
         let flow_collection = self.flow_collection.unwrap_or_default();
         check_collection(&["flow_collection"], &flow_collection)?;
         Ok(FlowRequest {
@@ -99,14 +97,7 @@ impl FlowPut {
             status: self.status,
             read_only: self.read_only.unwrap_or(false),
             max_bit_rate: self.max_bit_rate,
-            technical: Technical {
-                codec: self.codec,
-                container: self.container,
-                avg_bit_rate: self.avg_bit_rate,
-                segment_duration: self.segment_duration,
-                container_mapping: self.container_mapping,
-                essence,
-            },
+            technical,
             flow_collection,
             metadata_version: self.metadata_version,
             created_by: self.created_by,
@@ -115,26 +106,21 @@ impl FlowPut {
     }
 }
 
-fn essence(format: ContentFormat, raw: Option<RawEssence>) -> Result<Essence, ApiError> {
-    fn parse<T: DeserializeOwned>(raw: Option<RawEssence>) -> Result<T, ApiError> {
-        let raw = raw.ok_or_else(|| missing("essence_parameters"))?;
-        parse_at(raw.0.get().as_bytes(), &["body", "essence_parameters"])
+/// A profile says everything technical; a Flow that has one says nothing of it, not even the same.
+fn profile(id: &str, keys: &TechnicalKeys) -> Result<ProfileId, ApiError> {
+    let id = id.parse().map_err(|error: InvalidUuid| at("profile_id", DetailKind::Pattern, error.to_string()))?;
+    match keys.any() {
+        None => Ok(id),
+        Some(key) => Err(at(
+            key,
+            DetailKind::Value,
+            "comes from the profile: leave it out, as all technical keys, or leave out profile_id to unlink the Flow",
+        )),
     }
-    Ok(match format {
-        ContentFormat::Video => {
-            let video: crate::domain::essence::VideoEssence = parse(raw)?;
-            video.check_frame_rate().map_err(|rule| at("essence_parameters", DetailKind::Value, rule.to_string()))?;
-            Essence::Video(video)
-        }
-        ContentFormat::Audio => Essence::Audio(parse(raw)?),
-        ContentFormat::Image => Essence::Image(parse(raw)?),
-        ContentFormat::Data => Essence::Data(parse(raw)?),
-        ContentFormat::Multi => Essence::Multi(raw.map(|raw| parse::<MultiEssence>(Some(raw))).transpose()?),
-    })
 }
 
 /// A tag whose name no path can carry could never be read or removed alone.
-fn check_tag_names(tags: &Tags) -> Result<(), ApiError> {
+pub fn check_tag_names(tags: &Tags) -> Result<(), ApiError> {
     let wrong = tags.keys().find_map(|name| name.parse::<TagName>().err());
     wrong.map_or(Ok(()), |error| Err(at("tags", DetailKind::Value, error.to_string())))
 }
@@ -153,19 +139,13 @@ pub fn check_collection(place: &[&'static str], items: &[CollectionItem]) -> Res
     Ok(())
 }
 
-fn check_mapping(place: &[&'static str], mapping: Option<&ContainerMapping>) -> Result<(), ApiError> {
-    let Some(mapping) = mapping else { return Ok(()) };
-    mapping.check().map_err(|error| {
-        let loc = std::iter::once("body").chain(place.iter().copied()).map(|name| Place::Name(name.into())).collect();
-        Detail::new(DetailKind::Pattern, loc, error.to_string()).into()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::json::parse_at;
+    use crate::domain::{Essence, Technical};
 
     const ID: &str = "2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b11";
 
@@ -176,7 +156,14 @@ mod tests {
         });
         change(&mut flow);
         let put: FlowPut = parse_at(&serde_json::to_vec(&flow).unwrap(), &["body"])?;
-        put.into_request(ID.parse().unwrap())
+        put.into_request(ID.parse().unwrap(), Dialect::V8_2)
+    }
+
+    fn technical(request: FlowRequest) -> Technical {
+        match request.technical {
+            TechnicalFrom::Client(technical) => *technical,
+            TechnicalFrom::Profile(id) => panic!("of profile {id}"),
+        }
     }
 
     fn refusal(change: impl FnOnce(&mut Value)) -> (String, &'static str) {
@@ -224,7 +211,19 @@ mod tests {
             refusal(|f| f["id"] = json!("2f8c1c1e-7d6b-4a39-9d0e-0d5a3f0f6b12")),
             ("body.id".into(), "value_error")
         );
-        assert_eq!(refusal(|f| f["profile_id"] = json!(ID)), ("body.profile_id".into(), "value_error"));
+        assert_eq!(refusal(|f| f["profile_id"] = json!(ID)), ("body.format".into(), "value_error"));
+        assert_eq!(refusal(|f| f["profile_id"] = json!("x")), ("body.profile_id".into(), "string_pattern_mismatch"));
+        for key in ["codec", "container", "avg_bit_rate", "segment_duration", "container_mapping", "essence_parameters"]
+        {
+            let value = match key {
+                "avg_bit_rate" => json!(1),
+                "segment_duration" => json!({"numerator": 1}),
+                "codec" | "container" => json!("video/x"),
+                _ => json!({}),
+            };
+            let linked = json!({"id": ID, "source_id": ID, "profile_id": ID, key: value});
+            assert_eq!(refusal(|f| *f = linked), (format!("body.{key}"), "value_error"));
+        }
         assert_eq!(
             refusal(|f| f["flow_collection"] =
                 json!([{"id": ID}, {"id": ID, "container_mapping": {"audio_track": {"channel_range": "x"}}}])),
@@ -240,13 +239,13 @@ mod tests {
             }
             f["profile_id"] = json!("");
         });
-        assert_eq!(request.unwrap().technical.codec.unwrap().as_str(), "video/h264");
+        assert_eq!(technical(request.unwrap()).codec.unwrap().as_str(), "video/h264");
     }
 
     #[test]
     fn a_multi_flow_needs_neither_codec_nor_parameters_and_data_needs_both() {
         let multi = put(|f| *f = json!({"id": ID, "source_id": ID, "format": "urn:x-nmos:format:multi"})).unwrap();
-        assert_eq!(multi.technical.essence, Essence::Multi(None));
+        assert_eq!(technical(multi).essence, Essence::Multi(None));
         let data = json!({"id": ID, "source_id": ID, "format": "urn:x-nmos:format:data", "codec": "application/json"});
         assert_eq!(refusal(|f| *f = data.clone()), ("body.essence_parameters".into(), "missing"));
         assert!(

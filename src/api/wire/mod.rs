@@ -4,24 +4,35 @@
 #[macro_use]
 pub mod shape;
 
+mod delete_request;
+mod event;
 mod flow;
 mod flow_put;
+mod instance;
 mod object;
+mod profile;
 mod segment;
 mod service;
 mod source;
 mod storage;
 mod technical;
+mod technical_keys;
 mod text;
+mod webhook;
 
+pub use delete_request::DeleteRequestShape;
+pub use event::{EventBody, EventShape};
 pub use flow::FlowShape;
 pub use flow_put::{FlowPut, check_collection};
+pub use instance::InstancePost;
 pub use object::{GetUrl, InitObject, ObjectShape};
-pub use segment::{FailedSegment, FailedSegments, SegmentInit, SegmentPost, SegmentShape, Segments};
-pub use service::{STORE_TYPE, ServicePost, ServiceShape, StorageBackendShape};
+pub use profile::{ProfilePost, ProfileShape};
+pub use segment::{FailedSegment, FailedSegments, SegmentInit, SegmentShape, Segments};
+pub use service::{EventMechanism, STORE_TYPE, ServicePost, ServiceShape, StorageBackendShape};
 pub use source::SourceShape;
 pub use storage::{MediaObjectShape, MediaObjects, PutUrl, StoragePost};
 pub use text::{TagName, Time, is_plain_mime_type};
+pub use webhook::{AttemptShape, EventWord, WebhookPost, WebhookPut, WebhookShape, WishedStatus};
 
 use serde::{Deserialize, Deserializer};
 

@@ -2,31 +2,38 @@
 
 use std::fmt;
 
-use poem_openapi::registry::MetaSchema;
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::Type;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::object::GetUrl;
-use super::shape::inline;
+use super::shape::{Property, inline, object_schema};
 use super::text::Time;
+use crate::api::dialect::Dialect;
+use crate::api::error::{ApiError, Detail, DetailKind, Place};
 use crate::domain::{FlowSegment, ObjectId, TimeRange, Timestamp};
 use crate::operations::{SegmentRequest, UncontrolledUrl};
 
-shape! {
-    /// A URL of bytes that somebody else keeps.
-    #[derive(Deserialize)]
-    struct GetUrlPost as "GetUrlPost" {
-        required {
-            /// An http or https URL.
-            url as "url": String,
-            /// Name of the place, once in an object and not that of a storage backend.
-            label as "label": String,
-        }
-        optional {}
-    }
+/// A URL of bytes that somebody else keeps. Written out, because a label is required in 8.2 and optional in 7.0: which
+/// of them it is shows in [`SegmentPost::into_request`].
+#[derive(Debug, Deserialize)]
+pub struct GetUrlPost {
+    url: String,
+    #[serde(default, deserialize_with = "super::present")]
+    label: Option<String>,
 }
+
+api_type!([] GetUrlPost, "GetUrlPost", MetaSchemaRef::Reference("GetUrlPost".to_owned()), |registry| {
+    registry.create_schema::<Self, _>("GetUrlPost".to_owned(), |_| {
+        let text = |key, doc| Property { key, doc, schema: String::schema_ref(), required: true };
+        object_schema("A URL of bytes that somebody else keeps.", vec![
+            text("url", "An http or https URL."),
+            text("label", "Name of the place, once in an object and not that of a storage backend."),
+        ])
+    });
+});
 
 shape! {
     /// A segment to register.
@@ -59,23 +66,31 @@ shape! {
     }
 }
 
-impl From<SegmentPost> for SegmentRequest {
-    fn from(post: SegmentPost) -> Self {
+impl SegmentPost {
+    /// `place` is where the segment stands in the body's list, if that is one.
+    pub fn into_request(self, dialect: Dialect, place: Option<usize>) -> Result<SegmentRequest, ApiError> {
+        if dialect.requires_labels()
+            && let Some(nameless) = self.get_urls.iter().flatten().position(|url| url.label.is_none())
+        {
+            let loc = [Some(Place::Name("body".into())), place.map(Place::Index)].into_iter().flatten();
+            let loc = loc.chain([Place::Name("get_urls".into()), Place::Index(nameless), Place::Name("label".into())]);
+            return Err(Detail::new(DetailKind::Missing, loc.collect(), "required").into());
+        }
         let urls = |urls: Vec<GetUrlPost>| {
             urls.into_iter().map(|at| UncontrolledUrl { url: at.url, label: at.label }).collect()
         };
-        Self {
-            object_id: post.object_id,
-            timerange: post.timerange,
-            ts_offset: post.ts_offset.unwrap_or(Timestamp::ZERO),
-            object_timerange: post.object_timerange,
-            last_duration: post.last_duration,
-            sample_offset: post.sample_offset,
-            sample_count: post.sample_count,
-            get_urls: post.get_urls.map(urls),
-            key_frame_count: post.key_frame_count,
-            init_object_id: post.init_object_id,
-        }
+        Ok(SegmentRequest {
+            object_id: self.object_id,
+            timerange: self.timerange,
+            ts_offset: self.ts_offset.unwrap_or(Timestamp::ZERO),
+            object_timerange: self.object_timerange,
+            last_duration: self.last_duration,
+            sample_offset: self.sample_offset,
+            sample_count: self.sample_count,
+            get_urls: self.get_urls.map(urls),
+            key_frame_count: self.key_frame_count,
+            init_object_id: self.init_object_id,
+        })
     }
 }
 
@@ -248,13 +263,28 @@ mod tests {
         place(r#"[{"object_id":"o1","timerange":"[0:0_1:0)"},{"object_id":"o2"}]"#, "body[1].timerange", "missing");
         place(r#"[{"object_id":"o1","timerange":"1-2"}]"#, "body[0].timerange", "string_pattern_mismatch");
         place(
-            r#"{"object_id":"o1","timerange":"[0:0_1:0)","get_urls":[{"url":"https://a"}]}"#,
+            r#"{"object_id":"o1","timerange":"[0:0_1:0)","get_urls":[{"url":"https://a","label":null}]}"#,
             "body.get_urls[0].label",
-            "missing",
+            "string_type",
         );
         place(r#"{"object_id":"","timerange":"[0:0_1:0)"}"#, "body.object_id", "string_pattern_mismatch");
         place(r#""text""#, "body", "model_type");
         place("[[]]", "body[0]", "model_type");
         place("{", "body", "json_invalid");
+    }
+
+    #[test]
+    fn labels_are_required_since_8_0() {
+        let one = r#"{"object_id":"o1","timerange":"[0:0_1:0)","get_urls":[{"url":"https://a","label":"a"},{"url":"https://b"}]}"#;
+        let segment = || match parse(one) {
+            Ok(Segments::One(segment)) => segment,
+            other => panic!("{other:?}"),
+        };
+        for (place, path) in [(None, "body.get_urls[1].label"), (Some(2), "body[2].get_urls[1].label")] {
+            let error = segment().into_request(Dialect::V8_2, place).unwrap_err();
+            assert_eq!((error.details()[0].path().as_str(), error.details()[0].kind.word()), (path, "missing"));
+        }
+        let request = segment().into_request(Dialect::V7_0, None).unwrap();
+        assert_eq!(request.get_urls.unwrap()[1].label, None);
     }
 }

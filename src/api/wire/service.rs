@@ -6,6 +6,45 @@ use crate::domain::{StorageId, Tags, Timestamp};
 use crate::operations::StorageBackend;
 
 shape! {
+    /// A way to be told of events.
+    #[derive(Serialize)]
+    struct EventMechanism<'a> as "EventStreamMechanism" {
+        required {
+            name as "name": &'a str,
+        }
+        optional {
+            /// Where it is described.
+            docs as "docs": &'a str,
+            config as "config": EventConfig<'a>,
+        }
+    }
+}
+
+shape! {
+    /// Where a stream of events is.
+    #[derive(Serialize)]
+    struct EventConfig<'a> as "EventStreamConfig" {
+        required {
+            /// Path below the base URL.
+            path as "path": &'a str,
+        }
+        optional {}
+    }
+}
+
+impl EventMechanism<'static> {
+    pub fn all() -> Vec<Self> {
+        let docs = "https://github.com/bbc/tams/blob/main/docs/README.md";
+        let stream = |name, docs, path| Self { name, docs: Some(docs), config: Some(EventConfig { path }) };
+        vec![
+            Self { name: "webhooks", docs: Some(docs), config: None },
+            stream("server-sent-events", "https://html.spec.whatwg.org/multipage/server-sent-events.html", "/events"),
+            stream("websocket", "https://www.rfc-editor.org/rfc/rfc6455", "/events/ws"),
+        ]
+    }
+}
+
+shape! {
     /// The service: who it is, which API it speaks, how long it waits.
     #[derive(Serialize)]
     struct ServiceShape<'a> as "Service" {
@@ -26,6 +65,8 @@ shape! {
             service_version as "service_version": &'a str,
             /// How long signed URLs work at least.
             min_presigned_url_timeout as "min_presigned_url_timeout": Timestamp,
+            /// Ways to be told of events.
+            event_stream_mechanisms as "event_stream_mechanisms": Vec<EventMechanism<'a>>,
         }
     }
 }

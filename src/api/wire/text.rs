@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::shape::{inline, one_word_of};
 use crate::domain::{
-    BitRate, ContentFormat, FlowId, FlowStatus, MimeType, ObjectId, SourceId, StorageId, TagValue, TimeRange,
-    Timestamp, UtcTime,
+    BitRate, ContentFormat, DeleteRequestId, DeleteStatus, FlowId, FlowStatus, MimeType, ObjectId, ProfileId, SourceId,
+    StorageId, TagValue, TimeRange, Timestamp, UtcTime, WebhookId,
 };
 
 macro_rules! text {
@@ -50,12 +50,15 @@ fn uuid_schema() -> MetaSchema {
 text!(FlowId, "flow_id", uuid_schema());
 text!(SourceId, "source_id", uuid_schema());
 text!(StorageId, "storage_id", uuid_schema());
+text!(WebhookId, "webhook_id", uuid_schema());
+text!(ProfileId, "profile_id", uuid_schema());
+text!(DeleteRequestId, "delete_request_id", uuid_schema());
 text!(ObjectId, "object_id", text_schema("", "camera-1/2026-08-14/0001.ts"));
 text!(BitRate, "bit_rate", MetaSchema { minimum: Some(0.0), ..MetaSchema::new_with_format("integer", "int64") });
 text!(MimeType, "mime_type", text_schema(MimeType::PATTERN, "video/h264"));
 text!(Timestamp, "timestamp", text_schema(r"^-?(0|[1-9][0-9]*):(0|[1-9][0-9]{0,8})$", "1693234800:0"));
 text!(TimeRange, "timerange", text_schema("", "[0:0_10:0)"));
-text_of_a_path!(FlowId, SourceId, ObjectId, TagName);
+text_of_a_path!(DeleteRequestId, FlowId, SourceId, ObjectId, ProfileId, TagName, WebhookId);
 
 api_type!(
     [] ContentFormat,
@@ -63,6 +66,18 @@ api_type!(
     one_word_of(&ContentFormat::ALL.map(ContentFormat::urn)),
     |_| {}
 );
+/// As the API writes it.
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteStatusWord(pub DeleteStatus);
+
+impl Serialize for DeleteStatusWord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.word())
+    }
+}
+
+api_type!([] DeleteStatusWord, "delete_status", one_word_of(&["created", "started", "done"]), |_| {});
+
 api_type!([] FlowStatus, "flow_status", one_word_of(FlowStatus::WORDS), |_| {});
 
 api_type!(

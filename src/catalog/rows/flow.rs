@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowError, source, tags, times};
+use super::technical::{self, json, parsed};
+use super::{RowError, tags, times};
 use crate::domain::{
-    BitRate, CollectionItem, ContentFormat, Essence, Flow, FlowId, FlowStatus, MimeType, Rational, SourceId, Technical,
-    UtcTime,
+    BitRate, CollectionItem, Essence, Flow, FlowId, FlowStatus, ProfileId, Rational, SourceId, Technical, UtcTime,
 };
 
 /// A Flow's row: the Flow, and what the log says of its segments.
@@ -49,6 +49,8 @@ pub struct FlowRow {
     metadata_updated: i64,
     updated_by: Option<String>,
     segments_updated: Option<i64>,
+    #[serde(default)]
+    profile_id: Option<ProfileId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,12 +98,8 @@ impl TryFrom<&StoredFlow> for FlowRow {
     type Error = RowError;
     fn try_from(StoredFlow { flow, segments_updated }: &StoredFlow) -> Result<Self, RowError> {
         let (tags, tag_lists) = tags::columns(&flow.tags);
-        let technical = &flow.technical;
-        let handy = Handy::of(&technical.essence);
-        let essence_parameters = match &technical.essence {
-            Essence::Multi(None) => None,
-            essence => Some(json(essence)?),
-        };
+        let handy = Handy::of(&flow.technical.essence);
+        let technical = technical::Columns::try_from(&flow.technical)?;
         let flow_collection = flow.flow_collection.iter().map(|item| {
             Ok(CollectionRow {
                 id: item.id,
@@ -112,7 +110,7 @@ impl TryFrom<&StoredFlow> for FlowRow {
         Ok(Self {
             id: flow.id,
             source_id: flow.source_id,
-            format: flow.format().urn().to_owned(),
+            format: technical.format,
             label: flow.label.clone(),
             description: flow.description.clone(),
             tags,
@@ -122,11 +120,11 @@ impl TryFrom<&StoredFlow> for FlowRow {
             read_only: flow.read_only,
             max_bit_rate: flow.max_bit_rate,
             avg_bit_rate: technical.avg_bit_rate,
-            codec: technical.codec.as_ref().map(ToString::to_string),
-            container: technical.container.as_ref().map(ToString::to_string),
+            codec: technical.codec,
+            container: technical.container,
             segment_duration: technical.segment_duration,
-            container_mapping: technical.container_mapping.as_ref().map(json).transpose()?,
-            essence_parameters,
+            container_mapping: technical.container_mapping,
+            essence_parameters: technical.essence_parameters,
             frame_width: handy.frame_width,
             frame_height: handy.frame_height,
             frame_rate: handy.frame_rate,
@@ -139,6 +137,7 @@ impl TryFrom<&StoredFlow> for FlowRow {
             metadata_updated: times::micros(flow.metadata_updated),
             updated_by: flow.updated_by.clone(),
             segments_updated: segments_updated.map(times::micros),
+            profile_id: flow.profile_id,
         })
     }
 }
@@ -146,15 +145,15 @@ impl TryFrom<&StoredFlow> for FlowRow {
 impl TryFrom<FlowRow> for StoredFlow {
     type Error = RowError;
     fn try_from(row: FlowRow) -> Result<Self, RowError> {
-        let essence = match (source::format(&row.format)?, row.essence_parameters.as_deref()) {
-            (ContentFormat::Video, Some(text)) => Essence::Video(parsed(text)?),
-            (ContentFormat::Audio, Some(text)) => Essence::Audio(parsed(text)?),
-            (ContentFormat::Image, Some(text)) => Essence::Image(parsed(text)?),
-            (ContentFormat::Data, Some(text)) => Essence::Data(parsed(text)?),
-            (ContentFormat::Multi, text) => Essence::Multi(text.map(parsed).transpose()?),
-            (format, None) => return Err(RowError(format!("a {} Flow has no essence_parameters", format.urn()))),
-        };
-        let media_type = |text: Option<String>| text.map(|text| text.parse::<MimeType>().map_err(RowError::new));
+        let technical = Technical::try_from(technical::Columns {
+            format: row.format,
+            avg_bit_rate: row.avg_bit_rate,
+            codec: row.codec,
+            container: row.container,
+            segment_duration: row.segment_duration,
+            container_mapping: row.container_mapping,
+            essence_parameters: row.essence_parameters,
+        })?;
         let flow_collection = row.flow_collection.into_iter().map(|item| {
             Ok(CollectionItem {
                 id: item.id,
@@ -172,14 +171,8 @@ impl TryFrom<FlowRow> for StoredFlow {
             status: row.status.map(|word| parsed::<FlowStatus>(&format!("\"{word}\""))).transpose()?,
             read_only: row.read_only,
             max_bit_rate: row.max_bit_rate,
-            technical: Technical {
-                codec: media_type(row.codec).transpose()?,
-                container: media_type(row.container).transpose()?,
-                avg_bit_rate: row.avg_bit_rate,
-                segment_duration: row.segment_duration,
-                container_mapping: row.container_mapping.as_deref().map(parsed).transpose()?,
-                essence,
-            },
+            technical,
+            profile_id: row.profile_id,
             flow_collection: flow_collection.collect::<Result<_, RowError>>()?,
             metadata_version: row.metadata_version,
             created: times::utc(row.created)?,
@@ -191,14 +184,6 @@ impl TryFrom<FlowRow> for StoredFlow {
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, RowError> {
-    serde_json::to_string(value).map_err(RowError::new)
-}
-
 fn word<T: Serialize>(value: &T) -> Result<String, RowError> {
     json(value).map(|quoted| quoted.trim_matches('"').to_owned())
-}
-
-fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RowError> {
-    serde_json::from_str(text).map_err(RowError::new)
 }

@@ -1,12 +1,17 @@
 //! Rows: domain values as Arrow record batches, in the schemas of `schemas/`. The one place where columns are named.
 
+mod delete_request;
+mod event;
 mod flow;
 mod flow_segment;
 mod object;
+mod profile;
 mod service;
 mod source;
 mod tags;
+mod technical;
 mod times;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -15,11 +20,15 @@ use arrow::datatypes::{Field, FieldRef, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use delete_request::DeleteRequestRow;
+pub use event::EventRow;
 pub use flow::{FlowRow, StoredFlow};
 pub use flow_segment::{RangeRow, SegmentKeyRow, SegmentRow};
 pub use object::ObjectRow;
+pub use profile::ProfileRow;
 pub use service::ServiceRow;
 pub use source::SourceRow;
+pub use webhook::WebhookRow;
 
 use super::change::Lsn;
 use super::tables::Table;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{RowError, times};
-use crate::domain::{Allocation, FlowId, Instance, MediaObject, MimeType, ObjectId, ObjectKind, StorageId};
+use crate::domain::{
+    Allocation, CondemnedInstance, FlowId, Instance, MediaObject, MimeType, ObjectId, ObjectKind, StorageId,
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ObjectRow {
@@ -23,6 +25,7 @@ pub struct ObjectRow {
     instances: Vec<InstanceRow>,
     condemned: bool,
     created: i64,
+    condemned_instances: Option<Vec<CondemnedInstanceRow>>,
 }
 
 /// Written as text; serde's own enums would become Arrow unions.
@@ -64,15 +67,34 @@ struct InstanceRow {
     label: Option<String>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct CondemnedInstanceRow {
+    storage_id: StorageId,
+    key: String,
+}
+
+/// Null and not an empty list where there are none, as in files that do not have the column.
+fn condemned_rows(instances: &[CondemnedInstance]) -> Option<Vec<CondemnedInstanceRow>> {
+    let row = |instance: &CondemnedInstance| CondemnedInstanceRow {
+        storage_id: instance.storage_id,
+        key: instance.key.clone(),
+    };
+    (!instances.is_empty()).then(|| instances.iter().map(row).collect())
+}
+
+impl From<CondemnedInstanceRow> for CondemnedInstance {
+    fn from(row: CondemnedInstanceRow) -> Self {
+        Self { storage_id: row.storage_id, key: row.key }
+    }
+}
+
 impl From<&Instance> for InstanceRow {
     fn from(instance: &Instance) -> Self {
         match instance.clone() {
             Instance::Controlled { storage_id, key } => {
                 Self { storage_id: Some(storage_id), key: Some(key), url: None, label: None }
             }
-            Instance::Uncontrolled { url, label } => {
-                Self { storage_id: None, key: None, url: Some(url), label: Some(label) }
-            }
+            Instance::Uncontrolled { url, label } => Self { storage_id: None, key: None, url: Some(url), label },
         }
     }
 }
@@ -82,8 +104,8 @@ impl TryFrom<InstanceRow> for Instance {
     fn try_from(row: InstanceRow) -> Result<Self, RowError> {
         match (row.storage_id, row.key, row.url, row.label) {
             (Some(storage_id), Some(key), None, None) => Ok(Self::Controlled { storage_id, key }),
-            (None, None, Some(url), Some(label)) => Ok(Self::Uncontrolled { url, label }),
-            _ => Err(RowError("an instance is neither a key on a backend nor a labelled URL".into())),
+            (None, None, Some(url), label) => Ok(Self::Uncontrolled { url, label }),
+            _ => Err(RowError("an instance is neither a key on a backend nor a URL".into())),
         }
     }
 }
@@ -110,6 +132,7 @@ impl From<&MediaObject> for ObjectRow {
             instances: object.instances.iter().map(InstanceRow::from).collect(),
             condemned: object.condemned,
             created: times::micros(object.created),
+            condemned_instances: condemned_rows(&object.condemned_instances),
         }
     }
 }
@@ -141,6 +164,7 @@ impl TryFrom<ObjectRow> for MediaObject {
             init_object: row.init_object,
             allocation,
             instances: row.instances.into_iter().map(Instance::try_from).collect::<Result<_, _>>()?,
+            condemned_instances: row.condemned_instances.into_iter().flatten().map(CondemnedInstance::from).collect(),
             condemned: row.condemned,
             created: times::utc(row.created)?,
         })

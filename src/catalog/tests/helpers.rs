@@ -116,6 +116,7 @@ pub fn flow(n: u8, source: u8) -> Flow {
             container_mapping: None,
             essence: Essence::Multi(Some(MultiEssence { init_segments: None })),
         },
+        profile_id: None,
         flow_collection: Vec::new(),
         metadata_version: "1".into(),
         created: time,
@@ -136,6 +137,7 @@ pub fn media(id: &str, first_flow: u8) -> MediaObject {
         init_object: None,
         allocation: None,
         instances: Vec::new(),
+        condemned_instances: Vec::new(),
         condemned: false,
         created: start_of_time(),
     }
@@ -188,6 +190,7 @@ pub fn assert_same(one: &State, other: &State, when: &str) {
     }
     same!(sources, flows, objects, segments, segments_updated);
     same!(flows_by_source, collectors, references, init_users, condemned, allocations);
+    same!(with_condemned_instances, unfinished_deletions, profiles, delete_requests);
 }
 
 /// Keeps entries by their age alone.

@@ -51,7 +51,7 @@ pub fn history() -> Vec<Vec<Change>> {
     };
     let with_init = MediaObject { init_object: Some(object_id("init")), ..media("needs-init", 2) };
     let elsewhere = MediaObject {
-        instances: vec![Instance::Uncontrolled { url: "https://example.com/a".into(), label: "web".into() }],
+        instances: vec![Instance::Uncontrolled { url: "https://example.com/a".into(), label: Some("web".into()) }],
         ..media("elsewhere", 1)
     };
     let offset = FlowSegment {
@@ -137,6 +137,7 @@ pub fn everything() -> Flow {
                     "avc_parameters": {"profile": 122, "level": 42, "flags": 0}, "init_segments": true}"#,
             )),
         },
+        profile_id: None,
         flow_collection: vec![CollectionItem {
             id: flow_id(2),
             role: Some("äöü".into()),

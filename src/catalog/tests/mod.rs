@@ -1,7 +1,9 @@
 //! Attempts to break the catalogue: faults of the store, races, damage, and histories that a plain list also tells.
 
 mod checkpoints;
+mod deletions;
 mod disk;
+mod events;
 mod faults;
 mod golden;
 mod helpers;

@@ -16,9 +16,9 @@ use crate::catalog::rows::{FlowRow, StoredFlow};
 use crate::catalog::{Change, SegmentKey};
 use crate::domain::essence::{AudioEssence, DataEssence, ImageEssence, MultiEssence, VideoEssence};
 use crate::domain::{
-    Allocation, BitRate, Bound, CollectionItem, ContainerMapping, ContentFormat, Essence, Flow, FlowId, FlowSegment,
-    FlowStatus, Instance, MediaObject, ObjectId, ObjectKind, Rational, ServiceInfo, Source, SourceId, StorageId,
-    TagValue, Tags, Technical, TimeRange, Timestamp, UtcTime,
+    Allocation, BitRate, Bound, CollectionItem, CondemnedInstance, ContainerMapping, ContentFormat, Essence, Flow,
+    FlowId, FlowSegment, FlowStatus, Instance, MediaObject, ObjectId, ObjectKind, Rational, ServiceInfo, Source,
+    SourceId, StorageId, TagValue, Tags, Technical, TimeRange, Timestamp, UtcTime,
 };
 
 fn text() -> impl Strategy<Value = String> + Clone {
@@ -182,6 +182,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
             read_only,
             max_bit_rate,
             technical,
+            profile_id: None,
             flow_collection,
             metadata_version,
             created,
@@ -203,17 +204,18 @@ fn any_source() -> impl Strategy<Value = Source> {
 fn any_object() -> impl Strategy<Value = MediaObject> {
     let instance = prop_oneof![
         (storage_id(), text()).prop_map(|(storage_id, key)| Instance::Controlled { storage_id, key }),
-        (text(), text()).prop_map(|(url, label)| Instance::Uncontrolled { url, label }),
+        (text(), of(text())).prop_map(|(url, label)| Instance::Uncontrolled { url, label }),
     ];
     let allocation =
         time().prop_map(|expires| Allocation { content_type: "application/octet-stream".parse().unwrap(), expires });
     let kind = of(select(vec![ObjectKind::Media, ObjectKind::Init]));
     let ids = (object_id(), kind, flow_id(), of(bounded()), of(signed()), of(object_id()));
-    (ids, of(allocation), vec(instance, 0..3), any::<bool>(), time()).prop_map(
+    let gone = (storage_id(), text()).prop_map(|(storage_id, key)| CondemnedInstance { storage_id, key });
+    (ids, of(allocation), (vec(instance, 0..3), vec(gone, 0..3)), any::<bool>(), time()).prop_map(
         |(
             (id, kind, first_flow, timerange, key_frame_count, init_object),
             allocation,
-            instances,
+            (instances, condemned_instances),
             condemned,
             created,
         )| {
@@ -226,6 +228,7 @@ fn any_object() -> impl Strategy<Value = MediaObject> {
                 init_object,
                 allocation,
                 instances,
+                condemned_instances,
                 condemned,
                 created,
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{id, segment};
+use super::{contract, id, segment};
 
 #[derive(Clone)]
 pub struct Client {
@@ -33,6 +33,8 @@ pub struct Wire {
 
 impl Client {
     pub fn new(base: String) -> Self {
+        // reqwest comes without one. A second one is refused, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { base, http: reqwest::Client::new() }
     }
 
@@ -60,7 +62,9 @@ impl Client {
     pub async fn head(&self, path: &str) -> Answer {
         let response = self.http.head(self.url(path)).send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
+        let path = response.url().path().to_owned();
         assert!(response.bytes().await.unwrap().is_empty());
+        contract::check(&Method::HEAD, &path, status, &headers, &Value::Null);
         Answer { status, headers, json: Value::Null }
     }
 
@@ -146,7 +150,10 @@ impl Client {
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
+        let (http, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.unwrap();
         let json = if body.is_empty() {
@@ -157,6 +164,7 @@ impl Client {
         };
         let answer = Answer { status, headers, json };
         answer.check_error_body();
+        contract::check(&method, &path, answer.status, &answer.headers, &answer.json);
         answer
     }
 }

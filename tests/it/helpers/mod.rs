@@ -2,11 +2,16 @@
 
 mod build;
 mod client;
+pub mod contract;
 mod process;
+mod receiver;
+mod sse;
 
 pub use build::{audio_flow, data_flow, id, multi_flow, segment, video_flow, with};
 pub use client::{Answer, Client, Wire, object_path};
 pub use process::{Process, binary};
+pub use receiver::{Mode, Received, Receiver};
+pub use sse::{Socket, Sse, Told};
 
 use std::future::Future;
 use std::path::Path;

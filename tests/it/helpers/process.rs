@@ -19,7 +19,14 @@ pub struct Process {
 impl Process {
     /// Starts the server and waits until it says where it listens. Errors: what it said instead.
     pub fn start(data: &Path) -> Result<Self, String> {
-        Self::run(binary(), data)
+        Self::start_with(data, &[])
+    }
+
+    /// The same with settings from the environment.
+    pub fn start_with(data: &Path, settings: &[(&str, &str)]) -> Result<Self, String> {
+        let mut command = binary();
+        command.envs(settings.iter().copied());
+        Self::run(command, data)
     }
 
     /// With at most so many open files.

@@ -1,0 +1,149 @@
+//! Deletions that are too long for one commit: each commit takes a stretch and says in the request's row what is left,
+//! so that a restart goes on where the last commit ended. Readers see nothing of the segments from the first moment on
+//! (`catalog::State::scan_segments`).
+//! Spec: GET_flow-delete-requests-request-id; asked for by DELETE_flows-flowId and DELETE_flows-flowId-segments
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{OperationError, Tams};
+use crate::catalog::{Change, SegmentKey, State};
+use crate::domain::{DeleteRequest, DeleteRequestId, DeleteStatus, FlowId, FlowSegment, ObjectId, TimeRange, UtcTime};
+
+/// How long a finished request can still be asked for.
+const EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Finished requests that one commit forgets, at most.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// What is to be deleted of a Flow.
+pub(super) struct Deletion {
+    /// For the request, if there has to be one.
+    pub id: DeleteRequestId,
+    pub flow_id: FlowId,
+    /// Segments that lie wholly inside.
+    pub timerange: TimeRange,
+    /// Only segments that use it.
+    pub object_id: Option<ObjectId>,
+    pub delete_flow: bool,
+}
+
+impl Deletion {
+    fn request(&self, timerange_remaining: TimeRange, now: UtcTime) -> DeleteRequest {
+        DeleteRequest {
+            id: self.id,
+            flow_id: self.flow_id,
+            timerange_to_delete: self.timerange,
+            timerange_remaining,
+            delete_flow: self.delete_flow,
+            status: DeleteStatus::Created,
+            created: now,
+            created_by: None,
+            updated: now,
+            expiry: None,
+            object_id: self.object_id.clone(),
+        }
+    }
+
+    /// The changes that delete the segments, or that ask for it; then with the request.
+    ///
+    /// Asked for is what is there now, from the first segment to the last: what is registered beside it later stays.
+    pub fn decide(&self, state: &State, now: UtcTime, at_once: usize) -> (Vec<Change>, Option<Arc<DeleteRequest>>) {
+        let wanted = self.request(self.timerange, now);
+        let mut inside = state.still_to_delete(&wanted);
+        let first: Vec<_> = inside.by_ref().take(at_once).collect();
+        let more = inside.next().and_then(|_| state.last_to_delete(&wanted));
+        match (first.first(), more) {
+            (Some(first), Some(last)) => {
+                let request = Arc::new(self.request(first.timerange.hull(&last.timerange), now));
+                (vec![Change::PutDeleteRequest(request.clone())], Some(request))
+            }
+            _ => (deletion_of(&wanted, &first), None),
+        }
+    }
+}
+
+/// Deletes segments that follow each other among those of a request.
+fn deletion_of(request: &DeleteRequest, segments: &[&Arc<FlowSegment>]) -> Vec<Change> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Vec::new() };
+    match request.object_id {
+        Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
+        // However many: one change.
+        None => {
+            let timerange = first.timerange.hull(&last.timerange);
+            vec![Change::DeleteSegmentsWithin { flow_id: request.flow_id, timerange }]
+        }
+    }
+}
+
+/// The next stretch of a request, and what is left of it.
+fn decide(state: &State, now: UtcTime, id: DeleteRequestId, at_once: usize) -> Vec<Change> {
+    let Some(request) = state.delete_request(id).filter(|request| !request.is_done()) else { return Vec::new() };
+    let mut left = state.still_to_delete(request);
+    let stretch: Vec<_> = left.by_ref().take(at_once.max(1)).collect();
+    let next = left.next();
+    let mut changes = deletion_of(request, &stretch);
+    let (status, timerange_remaining) = match next {
+        Some(next) => {
+            let (start, end) = (next.timerange.start_key(), request.timerange_remaining.end_key());
+            (DeleteStatus::Started, TimeRange::from_keys(start, end))
+        }
+        None => (DeleteStatus::Done, TimeRange::NEVER),
+    };
+    changes.push(Change::PutDeleteRequest(Arc::new(DeleteRequest {
+        timerange_remaining,
+        status,
+        updated: now,
+        expiry: next.is_none().then(|| now + EXPIRY),
+        ..DeleteRequest::clone(request)
+    })));
+    changes
+}
+
+/// Works off all requests that wait, the oldest first, and forgets those that are past their expiry.
+pub async fn work_off_deletes(tams: &Tams, stop: &watch::Receiver<bool>) -> Result<(), OperationError> {
+    loop {
+        let next = tams.catalog.read().await?.next_deletion().map(|request| request.id);
+        let Some(id) = next.filter(|_| !*stop.borrow()) else { break };
+        let at_once = tams.settings.max_delete_segments;
+        tams.catalog
+            .commit(1_024, move |state, now| Ok::<_, OperationError>((decide(state, now, id, at_once), ())))
+            .await?;
+        tams.collect.notify_one();
+    }
+    let now = tams.clock.now();
+    while tams.catalog.read().await?.expired_deletions(now).next().is_some() {
+        tams.catalog
+            .commit(64 * FORGOTTEN_AT_ONCE, move |state, now| {
+                let expired = state.expired_deletions(now).take(FORGOTTEN_AT_ONCE);
+                let dropped = expired.map(|request| Change::DropDeleteRequest(request.id)).collect();
+                Ok::<_, OperationError>((dropped, ()))
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Works off requests whenever there are any, until `stop` turns true.
+pub async fn run_deleter(tams: Arc<Tams>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let pause = match work_off_deletes(&tams, &stop).await {
+            Ok(()) => LONGEST_WAIT,
+            Err(error) => {
+                tracing::warn!(%error, "a deletion got stuck; trying again soon");
+                AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = tams.delete.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
