@@ -21,6 +21,7 @@ impl From<OperationError> for ApiError {
             | E::ProfileNotFound(_)
             | E::DeleteRequestNotFound(_)
             | E::InstanceNotFound { .. } => Self::not_found(text),
+            E::SecretElsewhere => body_value("api_key_value", text),
             E::WebhookNotFound(_) => Self::not_found(text),
             E::WebhookInError(_) => Self::bad_request("webhook_in_error", text),
             E::TooManyWebhooks(_) => Self::bad_request("too_many_webhooks", text),

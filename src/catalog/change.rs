@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     DeleteRequest, DeleteRequestId, Event, Flow, FlowId, FlowSegment, MediaObject, ObjectId, Profile, ServiceInfo,
-    Source, SourceId, TimeRange, Webhook, WebhookId,
+    Source, SourceId, Tags, TimeRange, Webhook, WebhookId,
 };
 
 /// Place of a commit in the log, and of a row within it: orders every row that was ever written.
@@ -42,6 +42,32 @@ pub enum Change {
     DeleteWebhook(WebhookId),
     /// Changes nothing: it tells of the changes around it.
     AppendEvent(Arc<Event>),
+}
+
+impl Change {
+    /// Bytes of memory that it holds, about.
+    pub fn weight(&self) -> usize {
+        fn texts<'a>(tags: &Tags, texts: impl IntoIterator<Item = &'a Option<String>>) -> usize {
+            let tags =
+                tags.iter().map(|(name, value)| 64 + name.len() + value.texts().iter().map(String::len).sum::<usize>());
+            tags.sum::<usize>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+        }
+        match self {
+            Self::PutFlow(flow) => {
+                1_024 + 128 * flow.flow_collection.len() + texts(&flow.tags, [&flow.label, &flow.description])
+            }
+            Self::PutSource(source) => 512 + texts(&source.tags, [&source.label, &source.description]),
+            Self::PutProfile(profile) => 1_024 + texts(&profile.tags, [&profile.label, &profile.description]),
+            Self::PutService(service) => 256 + texts(&Tags::new(), [&service.name, &service.description]),
+            Self::PutObject(object) => 512 + 256 * object.instances.len(),
+            Self::PutSegment(segment) => 256 + segment.object_id.as_str().len(),
+            Self::PutWebhook(webhook) => 1_024 + webhook.url.len() + texts(&webhook.tags, []),
+            Self::AppendEvent(event) => {
+                256 + 4 * event.changes.len() + 16 * (event.flow_collected_by.len() + event.source_collected_by.len())
+            }
+            _ => 256,
+        }
+    }
 }
 
 /// A segment's place: its Flow and the start of its timerange. Orders as the timeline does.

@@ -24,7 +24,7 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let common = CommonArgs { config: args.config.clone(), data_dir: Some(args.data_dir.clone()), listen: args.listen };
     let config = common.config()?;
-    serve::runtime()?.block_on(async {
+    serve::run_to_end(async {
         let (app, listening) = serve::open(&config).await?;
         // Made once: what people do to it afterwards is theirs.
         let made = args.data_dir.join("sample-made");

@@ -1,6 +1,7 @@
 //! `tamslake serve`: opens the data folder, says where everything is, serves until it is told to stop.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -12,7 +13,7 @@ use crate::telemetry;
 
 pub fn run(args: &CommonArgs) -> anyhow::Result<()> {
     let config = args.config()?;
-    runtime()?.block_on(async {
+    run_to_end(async {
         let (app, listening) = open(&config).await?;
         banner(&config, &app, &listening);
         let stop = stop_signal()?;
@@ -21,8 +22,14 @@ pub fn run(args: &CommonArgs) -> anyhow::Result<()> {
     })
 }
 
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
+/// Runs a server. When it has ended, nothing that still waits for the outside (a slow name server, say) holds up the
+/// process: what had to be finished is.
+pub(super) fn run_to_end(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let builder = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = builder.context("the async runtime cannot start")?;
+    let outcome = runtime.block_on(server);
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
 }
 
 pub(super) async fn open(config: &Config) -> anyhow::Result<(App, Listening)> {

@@ -24,6 +24,9 @@ const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// too, and many webhooks must not keep each other busy.
 const WRITE_ENTRIES: u64 = 1_000;
 const WRITE_IDLE: Duration = Duration::from_secs(60);
+/// A few entries are written down too, but rarely: after a crash the log must still reach back to the place.
+const WRITE_SOME: u64 = 100;
+const WRITE_RARELY: Duration = Duration::from_secs(10 * 60);
 /// Attempts where the receiver says that the request itself is wrong.
 const FEW_ATTEMPTS: u32 = 4;
 /// After the log or the catalogue failed.
@@ -95,6 +98,7 @@ impl Courier {
         let due = match (self.delivered, passed) {
             (1.., _) => Some(WRITE_AFTER.saturating_sub(elapsed)),
             (0, WRITE_ENTRIES..) => Some(WRITE_IDLE.saturating_sub(elapsed)),
+            (0, WRITE_SOME..) => Some(WRITE_RARELY.saturating_sub(elapsed)),
             (0, _) => None,
         };
         let write = async {

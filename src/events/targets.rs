@@ -6,9 +6,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+
+const MAX_LOOKUPS: usize = 16;
+const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum TargetError {
@@ -28,12 +33,14 @@ pub struct Targets(Arc<Rules>);
 struct Rules {
     allow_private: bool,
     allowed_hosts: Vec<String>,
+    /// Names looked up at one time: each holds a thread that media files need too, for as long as the name server takes.
+    lookups: Arc<Semaphore>,
 }
 
 impl Targets {
     pub fn new(allow_private: bool, allowed_hosts: &[String]) -> Self {
         let allowed_hosts = allowed_hosts.iter().map(|host| bare(host)).collect();
-        Self(Arc::new(Rules { allow_private, allowed_hosts }))
+        Self(Arc::new(Rules { allow_private, allowed_hosts, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }))
     }
 
     /// Judges what can be told from the text alone.
@@ -85,7 +92,14 @@ impl Resolve for Targets {
     fn resolve(&self, name: Name) -> Resolving {
         let targets = self.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let turn = targets.0.lookups.clone().acquire_owned().await?;
+            let wanted = name.as_str().to_owned();
+            // A task of its own: who gives up waiting must not give the turn to the next while the thread is still held.
+            let lookup = tokio::spawn(async move {
+                let _turn = turn;
+                Ok::<Vec<SocketAddr>, std::io::Error>(tokio::net::lookup_host((wanted, 0)).await?.collect())
+            });
+            let found = tokio::time::timeout(LONGEST_LOOKUP, lookup).await???;
             let allowed = targets.keep_allowed(name.as_str(), found)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })

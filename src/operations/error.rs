@@ -22,6 +22,8 @@ pub enum OperationError {
     InstanceNotFound { object_id: ObjectId, wanted: String },
     #[error("there is no tag {0:?}")]
     TagNotFound(String),
+    #[error("url or api_key_name changes: give api_key_value again, for a kept one is not sent elsewhere")]
+    SecretElsewhere,
     #[error("Webhook {0} does not exist")]
     WebhookNotFound(WebhookId),
     #[error("Webhook {0} is in error: PUT it with status created to start it again, or delete it")]

@@ -170,6 +170,11 @@ fn replacement(old: &Webhook, mut request: WebhookRequest, end: EventPlace) -> R
     // What happened while it was off is not told; what could not be delivered is, as far as the log reaches.
     let lost = old.error.as_ref().is_some_and(|error| error.kind == EVENTS_LOST);
     let delivered = if old.status == WebhookStatus::Disabled || lost { end } else { old.delivered };
+    let elsewhere = request.url != old.url || request.api_key_name != old.api_key_name;
+    if elsewhere && request.api_key_name.is_some() && request.api_key_value.is_none() && old.api_key_value.is_some() {
+        // Whoever may change the target must not get a secret that they cannot read.
+        return Err(OperationError::SecretElsewhere);
+    }
     if request.api_key_value.is_none() {
         request.api_key_value = old.api_key_value.clone();
     }
@@ -199,6 +204,19 @@ mod tests {
             dialect: Dialect::V8_2,
             tags: Tags::new(),
             disabled: false,
+        }
+    }
+
+    #[test]
+    fn a_kept_secret_is_not_sent_elsewhere() {
+        let old = hook(WebhookStatus::Started, None);
+        assert_eq!(replacement(&old, request(), END).unwrap().api_key_value, old.api_key_value);
+        for (url, name) in [("https://b.example", "X-Key"), ("https://a.example", "Referer")] {
+            let mut moved = WebhookRequest { url: url.into(), api_key_name: Some(name.into()), ..request() };
+            let refused = replacement(&old, moved.clone(), END);
+            assert!(matches!(refused, Err(OperationError::SecretElsewhere)), "{url} {name}");
+            moved.api_key_value = Some(Secret::new("fresh".into()));
+            assert_eq!(replacement(&old, moved, END).unwrap().api_key_value, Some(Secret::new("fresh".into())));
         }
     }
 

@@ -227,17 +227,24 @@ async fn what_its_owner_changes_counts_from_the_next_attempt_on() {
     let path = hook(client, &wrong, key).await;
     let sent = register(client, 1, 0..3).await;
     wrong.until(|all| all.len() == 1).await;
-    // The secret is not sent again by its owner, who cannot read it.
-    change(client, &path, json!({"url": right.url(), "status": "created"})).await;
+    // Nobody can have the secret sent elsewhere who does not know it.
+    let moved = with(client.get(&path).await.json, json!({"url": right.url(), "status": "created"}));
+    client.put(&path, &moved).await.expect(400);
+    change(client, &path, json!({"url": right.url(), "api_key_value": "one", "status": "created"})).await;
     right.until(|all| objects(all, 1) == sent).await;
+    assert!(right.all().iter().all(|event| event.header("x-key") == Some("one")));
+    // Where it was sent before it goes again, although its owner cannot read it.
+    change(client, &path, json!({"tags": {"a": "b"}, "status": "created"})).await;
+    let more = register(client, 1, 10..11).await;
+    right.until(|all| objects(all, 1).ends_with(&more)).await;
     assert!(right.all().iter().all(|event| event.header("x-key") == Some("one")));
     // Another filter holds for what happens from now on, another secret too.
     let other = json!({"events": ["sources/updated"], "api_key_value": "two", "status": "created"});
     change(client, &path, other).await;
     register(client, 1, 3..4).await;
     client.put(&format!("/sources/{}/label", id(1)), &json!("x")).await.expect(204);
-    right.until(|all| all.len() == 4).await;
-    let last = &right.all()[3];
+    right.until(|all| all.len() == 5).await;
+    let last = &right.all()[4];
     assert_eq!((last.kind(), last.header("x-key")), ("sources/updated", Some("two")));
     assert_eq!(wrong.all().len(), 1);
     app.stop().await;
