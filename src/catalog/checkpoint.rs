@@ -318,6 +318,9 @@ pub struct Truncated {
 pub struct Keep {
     pub time: Duration,
     pub entries: u64,
+    /// The first entry whose events somebody still has to be told; those are kept in any case. (A webhook that cannot be
+    /// told is given up after a while, and holds nothing back from then on.)
+    pub needed: u64,
 }
 
 /// Deletes log entries that are older than what is to be kept, in whole blocks, each behind its floor mark, and the checkpoints
@@ -333,7 +336,7 @@ pub async fn truncate(log: &Log, verified: u64, keep: Keep) -> Result<Truncated,
     }
     // The newest checkpoint that is older than the retention: with it and all entries behind it, every state since the
     // horizon can be had again.
-    let dispensable = |(seq, time): &&(u64, i64)| *time < horizon || *seq < oldest;
+    let dispensable = |(seq, time): &&(u64, i64)| *seq < keep.needed && (*time < horizon || *seq < oldest);
     let reach = committed.iter().take_while(dispensable).last().map_or(0, |(seq, _)| *seq);
     let kept = worth_keeping(&committed, reach, keep.time);
     let mut done = Truncated::default();

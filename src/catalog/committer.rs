@@ -337,7 +337,12 @@ impl Checkpointer {
 async fn write_checkpoint(log: &Log, state: &State, settings: &CatalogSettings) {
     let outcome = async {
         checkpoint::write(log, state).await?;
-        let keep = checkpoint::Keep { time: settings.log_retention, entries: settings.log_retention_entries };
+        let active = state.webhooks().filter(|webhook| webhook.status.is_active());
+        let keep = checkpoint::Keep {
+            time: settings.log_retention,
+            entries: settings.log_retention_entries,
+            needed: active.map(|webhook| webhook.delivered.seq).min().unwrap_or(u64::MAX),
+        };
         checkpoint::truncate(log, state.seq, keep).await
     };
     match outcome.await {

@@ -127,6 +127,24 @@ async fn checkpoints_that_the_committer_makes_under_load_lose_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_webhook_was_not_told_yet_stays_in_the_log_however_old_it_is() {
+    let (store, clock) = (memory(), clock(1));
+    let (catalog, log) = open(store.clone(), clock.clone()).await.unwrap();
+    for entries in [1_050, 2_050, 3_050] {
+        let state = grow(&catalog, entries).await;
+        checkpoint::write(&log, &state).await.unwrap();
+    }
+    clock.advance(48 * HOUR);
+    let state = grow(&catalog, 3_060).await;
+    checkpoint::write(&log, &state).await.unwrap();
+    for (needed, first) in [(1_000, 1), (1_500, 1_000), (u64::MAX, 3_000)] {
+        let keep = checkpoint::Keep { needed, ..keep(HOUR) };
+        checkpoint::truncate(&log, state.seq, keep).await.unwrap();
+        assert_eq!(first_entry(&*store).await, first, "when entry {needed} is needed");
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_kept_from_a_checkpoint_that_is_older_than_the_retention() {
     let (store, clock) = (memory(), clock(1));
     let (catalog, log) = open(store.clone(), clock.clone()).await.unwrap();

@@ -195,5 +195,5 @@ pub fn assert_same(one: &State, other: &State, when: &str) {
 
 /// Keeps entries by their age alone.
 pub fn keep(time: std::time::Duration) -> crate::catalog::checkpoint::Keep {
-    crate::catalog::checkpoint::Keep { time, entries: u64::MAX }
+    crate::catalog::checkpoint::Keep { time, entries: u64::MAX, needed: u64::MAX }
 }
