@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     DeleteRequest, DeleteRequestId, Event, Flow, FlowId, FlowSegment, MediaObject, ObjectId, Profile, ServiceInfo,
-    Source, SourceId, Tags, TimeRange, Webhook, WebhookId,
+    Source, SourceId, Tags, TimeRange, Webhook, WebhookId, tags,
 };
 
 /// Place of a commit in the log, and of a row within it: orders every row that was ever written.
@@ -48,9 +48,7 @@ impl Change {
     /// Bytes of memory that it holds, about.
     pub fn weight(&self) -> usize {
         fn texts<'a>(tags: &Tags, texts: impl IntoIterator<Item = &'a Option<String>>) -> usize {
-            let tags =
-                tags.iter().map(|(name, value)| 64 + name.len() + value.texts().iter().map(String::len).sum::<usize>());
-            tags.sum::<usize>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            64 * tags.len() + tags::bytes(tags) + texts.into_iter().flatten().map(String::len).sum::<usize>()
         }
         match self {
             Self::PutFlow(flow) => {

@@ -29,9 +29,19 @@ impl TagValue {
         }
     }
 
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        self.texts().iter().map(String::len).sum()
+    }
+
     pub fn matches_any(&self, wanted: &[String]) -> bool {
         self.texts().iter().any(|text| wanted.contains(text))
     }
 }
 
 pub type Tags = BTreeMap<String, TagValue>;
+
+/// Bytes of all names and texts.
+pub fn bytes(tags: &Tags) -> usize {
+    tags.iter().map(|(name, value)| name.len() + value.bytes()).sum()
+}

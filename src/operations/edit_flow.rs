@@ -27,7 +27,7 @@ impl FlowEdit {
         2_048
             + match self {
                 Self::Label(text) | Self::Description(text) => text.as_ref().map_or(0, String::len),
-                Self::PutTag(name, value) => name.len() + value.texts().iter().map(String::len).sum::<usize>(),
+                Self::PutTag(name, value) => name.len() + value.bytes(),
                 Self::FlowCollection(items) => items.len() * 256,
                 Self::DeleteTag(_) | Self::ReadOnly(_) | Self::MaxBitRate(_) | Self::AvgBitRate(_) => 0,
             }

@@ -22,7 +22,7 @@ impl SourceEdit {
         2_048
             + match self {
                 Self::Label(text) | Self::Description(text) => text.as_ref().map_or(0, String::len),
-                Self::PutTag(name, value) => name.len() + value.texts().iter().map(String::len).sum::<usize>(),
+                Self::PutTag(name, value) => name.len() + value.bytes(),
                 Self::DeleteTag(_) => 0,
             }
     }

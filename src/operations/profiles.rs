@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::page::{Cursor, Page, PageRequest, SortKey};
 use super::{OperationError, Tams};
 use crate::catalog::{Change, State};
-use crate::domain::{ContentFormat, Profile, ProfileId, Tags, Technical, UtcTime};
+use crate::domain::{ContentFormat, Profile, ProfileId, Tags, Technical, UtcTime, tags};
 
 /// A Profile as a client describes it.
 #[derive(Debug, Clone)]
@@ -23,9 +23,7 @@ impl ProfileRequest {
     /// Bytes that it holds, about.
     fn weight(&self) -> usize {
         let texts = [&self.label, &self.description, &self.created_by].into_iter().flatten().map(String::len);
-        let tags =
-            self.tags.iter().map(|(name, value)| name.len() + value.texts().iter().map(String::len).sum::<usize>());
-        2_048 + texts.sum::<usize>() + tags.sum::<usize>()
+        2_048 + texts.sum::<usize>() + tags::bytes(&self.tags)
     }
 }
 

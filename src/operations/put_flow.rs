@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{FlowView, OperationError, Tams, flow_collection};
 use crate::catalog::{Change, State};
 use crate::domain::{
-    BitRate, CollectionItem, Flow, FlowId, FlowStatus, ProfileId, Source, SourceId, Tags, Technical, TimeRange, UtcTime,
+    BitRate, CollectionItem, Flow, FlowId, FlowStatus, ProfileId, Source, SourceId, Tags, Technical, TimeRange,
+    UtcTime, tags,
 };
 
 /// A Flow as a client describes it; what the server manages is not part of it.
@@ -42,11 +43,9 @@ impl FlowRequest {
     /// Bytes that it holds, about.
     fn weight(&self) -> usize {
         let texts = [&self.label, &self.description, &self.metadata_version, &self.created_by, &self.updated_by];
-        let tags =
-            self.tags.iter().map(|(name, value)| name.len() + value.texts().iter().map(String::len).sum::<usize>());
         4_096
             + texts.into_iter().flatten().map(String::len).sum::<usize>()
-            + tags.sum::<usize>()
+            + tags::bytes(&self.tags)
             + self.flow_collection.len() * 256
     }
 }
