@@ -2,9 +2,15 @@
 # The server as a small image: docker build -t tamslake .
 # The builder's version follows rust-toolchain.toml. The dist profile optimises across crates and is slow to build.
 
+# DuckDB's library comes inside an npm package, and this image has npm.
+FROM node:22-bookworm-slim AS duckdb
+COPY scripts/fetch-duckdb /scripts/fetch-duckdb
+RUN /scripts/fetch-duckdb /out
+
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
+COPY --from=duckdb /out vendor/duckdb
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --profile dist --bin tamslake \
@@ -14,8 +20,11 @@ FROM debian:bookworm-slim
 RUN groupadd --system --gid 10001 tamslake \
     && useradd --system --uid 10001 --gid 10001 --home-dir /data --no-create-home tamslake \
     && install -d -o 10001 -g 10001 -m 0750 /data
+# The binary looks for it beside itself and in ../lib.
+COPY --from=duckdb /out/libduckdb.so /usr/local/lib/libduckdb.so
 COPY --from=build /out/tamslake /usr/local/bin/tamslake
 COPY LICENSE /usr/share/doc/tamslake/LICENSE
+COPY --from=duckdb /out/LICENSE.duckdb /usr/share/doc/tamslake/LICENSE.duckdb
 
 # In a container the loopback address reaches nobody; who may reach the port is decided where it is published.
 ENV TAMSLAKE__HTTP__LISTEN=0.0.0.0:8000 \

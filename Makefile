@@ -8,7 +8,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 ARGS ?=
 
-FIRST_BUILD := about 4 minutes on 2 cores the first time
+FIRST_BUILD := about 15 minutes on 2 cores the first time
 
 # Shell functions for the recipes below, which load them with: eval "$$FUNCTIONS"
 define FUNCTIONS
@@ -58,7 +58,7 @@ first_build_note() {
 endef
 export FUNCTIONS
 
-.PHONY: help rust setup run demo test check bench dist clean
+.PHONY: help rust duckdb setup run demo test check bench dist clean
 
 help: ## list these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -82,14 +82,18 @@ rust:
 	fi; \
 	need cc 'a C compiler, which Rust links with'
 
-setup: rust ## install what the tests need: ffmpeg (run and demo need nothing more than Rust)
+# The other targets see to it by themselves; this is for those who call cargo.
+duckdb: rust ## fetch DuckDB's library into vendor/duckdb, once
+	@scripts/fetch-duckdb
+
+setup: duckdb ## install what the tests need: ffmpeg (run and demo need nothing more than Rust)
 	@eval "$$FUNCTIONS"; need ffmpeg 'the end-to-end tests make and play real video with it'
 
-run: rust ## build, and serve the data folder ./data on http://127.0.0.1:8000
+run: duckdb ## build, and serve the data folder ./data on http://127.0.0.1:8000
 	@eval "$$FUNCTIONS"; first_build_note debug
 	@$(CARGO) run --locked -- serve $(ARGS)
 
-demo: rust ## build, and serve a sample catalogue that the server makes itself
+demo: duckdb ## build, and serve a sample catalogue that the server makes itself
 	@eval "$$FUNCTIONS"; first_build_note debug
 	@$(CARGO) run --locked -- demo $(ARGS)
 
@@ -97,7 +101,7 @@ test: setup ## run all tests
 	@eval "$$FUNCTIONS"; first_build_note debug
 	TAMSLAKE_TEST_REQUIRE=ffmpeg $(CARGO) test --locked $(ARGS)
 
-check: rust ## format, lints, licences, chart: what a change must pass besides the tests
+check: duckdb ## format, lints, licences, chart: what a change must pass besides the tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then \
@@ -107,13 +111,17 @@ check: rust ## format, lints, licences, chart: what a change must pass besides t
 	  set -x; helm lint --strict helm/tamslake; \
 	else echo 'Not checked: the chart (helm is not installed)'; fi
 
-bench: rust ## run the benchmarks of benches/
+bench: duckdb ## run the benchmarks of benches/
 	@eval "$$FUNCTIONS"; first_build_note release
 	$(CARGO) bench --locked $(ARGS)
 
-dist: rust ## build the binary to ship: target/dist/tamslake (slow: link-time optimisation)
+dist: duckdb ## build the binary to ship: target/dist/tamslake (slow: link-time optimisation)
 	$(CARGO) build --locked --profile dist
-	@echo "Built: $${CARGO_TARGET_DIR:-target}/dist/tamslake"
+	@dist="$${CARGO_TARGET_DIR:-target}/dist"; \
+	for file in "$${DUCKDB_LIB_DIR:-vendor/duckdb}"/libduckdb.* "$${DUCKDB_LIB_DIR:-vendor/duckdb}"/LICENSE.duckdb; do \
+	  if [ -f "$$file" ]; then rm -f "$$dist/$${file##*/}" && cp "$$file" "$$dist/"; fi; \
+	done; \
+	echo "Built: $$dist/tamslake; DuckDB's library has to stay beside it, or in ../lib."
 
 clean: ## remove what was built; data folders stay
 	$(CARGO) clean

@@ -59,9 +59,16 @@ pub enum AppError {
     Serve(std::io::Error),
 }
 
+/// Which implementation TLS uses, for the whole process: it is built with two, and would refuse to choose.
+pub fn choose_cryptography() {
+    // Refused when it was chosen before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl App {
     /// Opens the data folder, making what is missing.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, AppError> {
+        choose_cryptography();
         let dir = &config.data.dir;
         // Taken first: it keeps a second process away from the media too.
         let store = LocalStore::open(dir.join("catalog"))?;
@@ -227,6 +234,12 @@ fn catalog_settings(config: &Config) -> CatalogSettings {
         max_batch_operations: catalog.max_batch_operations,
         queue_operations: catalog.queue_operations,
         queue_bytes: catalog.queue_bytes.as_usize(),
+        flush_bytes: catalog.flush_bytes.as_usize(),
+        max_hot_bytes: catalog.max_hot_bytes.as_usize(),
+        index_cache_bytes: catalog.index_cache_bytes.0,
+        page_cache_bytes: catalog.page_cache_bytes.0,
+        merge_runs: catalog.merge_runs,
+        publish_interval: catalog.publish_interval.0,
     }
 }
 

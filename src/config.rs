@@ -79,6 +79,12 @@ pub struct Catalog {
     pub max_delete_segments: usize,
     pub queue_operations: usize,
     pub queue_bytes: Size,
+    pub flush_bytes: Size,
+    pub max_hot_bytes: Size,
+    pub index_cache_bytes: Size,
+    pub page_cache_bytes: Size,
+    pub merge_runs: usize,
+    pub publish_interval: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +165,12 @@ impl Default for Catalog {
             max_delete_segments: 10_000,
             queue_operations: 8_192,
             queue_bytes: Size(64 << 20),
+            flush_bytes: Size(48 << 20),
+            max_hot_bytes: Size(128 << 20),
+            index_cache_bytes: Size(256 << 20),
+            page_cache_bytes: Size(160 << 20),
+            merge_runs: 6,
+            publish_interval: Span(Duration::from_secs(60)),
         }
     }
 }
@@ -260,6 +272,15 @@ impl Config {
         }
         if catalog.max_delete_segments == 0 {
             return wrong("catalog.max_delete_segments", "must be more than 0, or deletions never end");
+        }
+        if catalog.max_hot_bytes.0 <= catalog.flush_bytes.0 {
+            return wrong(
+                "catalog.max_hot_bytes",
+                "must be more than catalog.flush_bytes, or writes are refused for ever",
+            );
+        }
+        if catalog.merge_runs < 2 {
+            return wrong("catalog.merge_runs", "must be at least 2");
         }
         if catalog.checkpoint_entries == 0 || catalog.max_batch_operations == 0 || catalog.queue_operations == 0 {
             return wrong(

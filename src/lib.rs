@@ -10,4 +10,5 @@ pub mod domain;
 pub mod events;
 pub mod media;
 pub mod operations;
+pub mod query;
 pub mod telemetry;

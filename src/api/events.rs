@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::{SinkExt, Stream, StreamExt, stream};
 use poem::endpoint::make;
 use poem::http::{HeaderValue, Method, StatusCode, header};
@@ -22,7 +23,7 @@ use super::routes::Methods;
 use super::segments::shape;
 use super::status::busy;
 use super::wire::{EventBody, EventShape, EventWord, FlowShape, SourceShape, Time};
-use crate::catalog::{FeedError, LoggedEvent};
+use crate::catalog::{FeedError, LoggedEvent, ReadError};
 use crate::domain::{EventKind, EventPlace, Webhook};
 use crate::events::{EventFilter, Follow, FollowError, History, Poster, Shape, place_of_text, place_text};
 use crate::operations::{EventView, event_view};
@@ -51,9 +52,10 @@ pub struct View {
 }
 
 impl Api {
-    fn event_json(&self, logged: &LoggedEvent, view: &View, with_id: bool) -> Option<Vec<u8>> {
+    async fn event_json(&self, logged: &LoggedEvent, view: &View, with_id: bool) -> Result<Option<Vec<u8>>, ReadError> {
         let state = self.tams.catalog.snapshot();
-        let seen = event_view(&state, logged)?;
+        let seen = self.tams.catalog.ask_of(&state, |view| event_view(view, logged)).await?;
+        let Some(seen) = seen else { return Ok(None) };
         // Signed now: it may have taken hours to get here.
         let urls = GetUrls::with(self, view.base.clone(), view.wish.clone(), view.dialect, &state);
         let (flow, source);
@@ -82,7 +84,7 @@ impl Api {
             event_type: EventWord(logged.event.kind),
             event,
         };
-        serde_json::to_vec(&shape).ok()
+        Ok(serde_json::to_vec(&shape).ok())
     }
 }
 
@@ -92,15 +94,16 @@ pub struct WebhookShaper {
     pub base: String,
 }
 
+#[async_trait]
 impl Shape for WebhookShaper {
-    fn shape(&self, event: &LoggedEvent, webhook: &Webhook) -> Option<Vec<u8>> {
+    async fn shape(&self, event: &LoggedEvent, webhook: &Webhook) -> Result<Option<Vec<u8>>, ReadError> {
         let view = View {
             dialect: webhook.dialect,
             base: self.base.clone(),
             wish: Wish::from(webhook),
             include_object_timerange: webhook.include_object_timerange.unwrap_or(false),
         };
-        self.api.event_json(event, &view, false)
+        self.api.event_json(event, &view, false).await
     }
 }
 
@@ -162,7 +165,14 @@ impl Subscription {
                     return None;
                 }
             };
-            let json = self.api.event_json(&event, &self.view, with_id).and_then(|json| String::from_utf8(json).ok());
+            let json = match self.api.event_json(&event, &self.view, with_id).await {
+                Ok(json) => json.and_then(|json| String::from_utf8(json).ok()),
+                Err(error) => {
+                    // As above: the client comes again.
+                    tracing::warn!(%error, "an event stream broke off");
+                    return None;
+                }
+            };
             match json {
                 Some(json) => return Some((event, json)),
                 None => tracing::error!(place = ?event.place, "an event of the log cannot be shown"),

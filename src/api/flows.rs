@@ -16,6 +16,7 @@ use super::paging::{Paged, Paging};
 use super::query::Query;
 use super::sources::format;
 use super::wire::{FlowPut, FlowShape, is_plain_mime_type};
+use crate::catalog::View;
 use crate::domain::{FlowId, FlowStatus, TimeRange};
 use crate::operations::{FlowFilter, FlowSort, PageRequest, PutFlow, delete_flow, get_flow, list_flows, put_flow};
 
@@ -45,7 +46,8 @@ impl FlowsApi {
         let label_of = |id| state.flow(id)?.label.clone();
         let after = paging.after::<ListPlace<FlowId>>()?.map(|place| place.resolve(label_of)).transpose()?;
         let page = PageRequest { after, limit: paging.limit };
-        let page = list_flows(&state, &filter, sort, paging.reverse_order, &page);
+        let flows = |view: View<'_>| list_flows(view, &filter, sort, paging.reverse_order, &page);
+        let page = self.0.tams.catalog.ask_of(&state, flows).await?;
         let mut items = JsonArray::new();
         for flow in &page.items {
             items.push(&FlowShape::from(&*query.dialect.flow(&state, flow)))?;
@@ -68,7 +70,7 @@ impl FlowsApi {
         let query = Query::of(request);
         let within = query.timerange()?.unwrap_or(TimeRange::ETERNITY);
         if query.flag("include_timerange")?.unwrap_or(false) {
-            flow = flow.with_timerange(&state, within);
+            flow = self.0.tams.catalog.ask_of(&state, |view| flow.clone().with_timerange(view, within)).await?;
         }
         JsonReply::of(&FlowShape::from(&*query.dialect.flow(&state, &flow)))
     }

@@ -27,6 +27,7 @@ mod objects;
 mod order;
 mod paging;
 mod profiles;
+mod publish;
 mod query;
 mod request;
 mod root;
@@ -138,7 +139,8 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     let routes = docs::with_docs(routes, compression)
         .at("/media/:object_id", media::methods(api.clone()))
         .at("/events", events::sse(api.clone()))
-        .at("/events/ws", events::websocket(api.clone()));
+        .at("/events/ws", events::websocket(api.clone()))
+        .at("/_tamslake/flush", publish::flush(api.clone()));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,

@@ -13,6 +13,7 @@ use super::paging::{MAX_LIMIT, Paged, Paging};
 use super::query::Query;
 use super::status::internal;
 use super::wire::{InitObject, ObjectShape};
+use crate::catalog::View;
 use crate::domain::ObjectId;
 use crate::operations::get_object;
 
@@ -34,7 +35,11 @@ impl ObjectsApi {
         let flows = query.tags("flow_tag")?;
         let state = self.0.state().await?;
         let urls = GetUrls::of(&self.0, request, &query, &state)?;
-        let view = get_object(&state, &object_id.0, &flows, paging.after()?, paging.limit)?;
+        let view = {
+            let (after, limit) = (paging.after()?, paging.limit);
+            let object = |view: View<'_>| get_object(view, &object_id.0, &flows, after, limit);
+            self.0.tams.catalog.ask_of(&state, object).await?
+        };
         let object = &*view.object;
         let body = serde_json::to_vec(&ObjectShape {
             id: &object.id,

@@ -12,7 +12,7 @@ use poem::{Endpoint, Request, Result};
 
 use super::Api;
 use super::error::ApiError;
-use crate::catalog::State;
+use crate::catalog::View;
 use crate::domain::{FlowId, ObjectId, SourceId};
 use crate::operations::{OperationError, TagFilter, get_object};
 
@@ -33,7 +33,7 @@ impl<E: Endpoint> Endpoint for Order<E> {
         let Some(target) = target.filter(|_| error.status() == StatusCode::BAD_REQUEST) else {
             return Err(error.into());
         };
-        match target.check(&*self.api.state().await?) {
+        match self.api.tams.catalog.ask(|view| target.check(view)).await {
             Err(first) => Err(ApiError::from(first).into()),
             Ok(()) => Err(error.into()),
         }
@@ -69,7 +69,7 @@ impl Target {
         }
     }
 
-    fn check(&self, state: &State) -> Result<(), OperationError> {
+    fn check(&self, state: View<'_>) -> Result<(), OperationError> {
         let flow = |id: FlowId| state.flow(id).ok_or(OperationError::FlowNotFound(id));
         let read_only = |id| Err(OperationError::ReadOnly(id));
         match self {

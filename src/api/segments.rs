@@ -52,7 +52,7 @@ impl SegmentsApi {
         let urls = GetUrls::of(&self.0, request, &query, &state)?;
         // An object id that no object can have is that of no segment.
         let Some(filter) = filter else { return Ok(paging.reply(b"[]".to_vec(), 0, None::<&i128>)) };
-        let page = list_segments(&state, &filter);
+        let page = self.0.tams.catalog.ask_of(&state, |view| list_segments(view, &filter)).await?;
         let mut items = JsonArray::new();
         for view in &page.items {
             items.push(&shape(view, &urls, include_object_timerange))?;

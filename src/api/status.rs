@@ -5,7 +5,7 @@ use poem::http::StatusCode;
 use poem_openapi::error::{ContentTypeError, ParsePathError, ParseRequestPayloadError};
 
 use super::error::{ApiError, Detail, DetailKind, Place};
-use crate::catalog::CommitError;
+use crate::catalog::{CommitError, ReadError};
 use crate::media::{DigestError, MediaError, SignatureError};
 use crate::operations::{OperationError, SegmentRefusal};
 
@@ -52,6 +52,7 @@ impl From<OperationError> for ApiError {
             E::BytesImmutable(_) => Self::new(StatusCode::CONFLICT, "bytes_immutable", text),
             E::Segment(refusal) => refusal.into(),
             E::Commit(error) => error.into(),
+            E::Read(error) => error.into(),
             E::Media(error) => error.into(),
         }
     }
@@ -115,6 +116,18 @@ impl From<CommitError> for ApiError {
             CommitError::Halted { .. } => unavailable("The server must start again before it can write", 5, error),
             CommitError::Closed => unavailable("The server is stopping", 5, error),
             CommitError::Bug { .. } => internal(error),
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(_) => {
+                let summary = "The server cannot read its store: try again";
+                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", summary, error).retry_after(5)
+            }
+            ReadError::Damaged { .. } | ReadError::Rows { .. } | ReadError::NotLoaded => internal(error),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::FieldRef;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
@@ -19,20 +20,26 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::change::{Lsn, SegmentKey};
+use super::cold::ColdFile;
 use super::log::{Log, LogError};
 use super::paths;
 use super::rows::{
-    self, DeleteRequestRow, FlowRow, ObjectRow, ProfileRow, RowError, SegmentRow, ServiceRow, SourceRow, StoredFlow,
-    WebhookRow,
+    self, DeleteRequestRow, FileRow, FlowRow, GoneRow, ObjectKeyRow, ObjectRow, PathRow, ProfileRow, RangeRow,
+    RowError, SegmentRow, ServiceRow, SourceRow, StoredFlow, WebhookRow,
 };
 use super::state::{State, Stored};
 use super::store::StoreError;
 use super::tables::Table;
-use crate::domain::{DeleteRequest, FlowSegment, MediaObject, Profile, ServiceInfo, Source, UtcTime, Webhook};
+use crate::domain::{
+    DeleteRequest, FlowId, FlowSegment, MediaObject, ObjectId, Profile, ServiceInfo, Source, TimeRange, UtcTime,
+    Webhook,
+};
 
 /// Rows of one part file, so that writing one takes bounded memory.
 const PART_ROWS: usize = 50_000;
-const FORMAT: u32 = 1;
+/// 1 knew no cold files.
+const FORMAT: u32 = 2;
+const FORMATS: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 /// Checkpoints kept for the time of the retention, about.
 const KEPT_IN_RETENTION: u128 = 24;
 
@@ -70,6 +77,9 @@ struct Manifest {
     entry_hash: String,
     /// Microseconds since 1970, UTC.
     committed: i64,
+    /// Rows of this entry and before are in cold files; since format 2.
+    #[serde(default)]
+    flushed: u64,
     parts: Vec<Part>,
 }
 
@@ -83,29 +93,94 @@ struct Part {
     sha256: String,
 }
 
+/// Names of parts that are no tables.
+mod part {
+    /// Hot Objects that are gone, which counts more than what cold files have of them.
+    pub const GONE: &str = "gone_objects";
+    pub const TOMBSTONES: &str = "tombstones";
+    pub const COLD_EXTENTS: &str = "cold_extents";
+    pub const SUSPECTS: &str = "suspect_objects";
+    pub const CONDEMNED: &str = "condemned_objects";
+    pub const RETIRED: &str = "retired_files";
+}
+
+/// Parts in the order in which a state is built up from them: cold files come before what may stand on their rows, a
+/// segment after its Object, a Flow after its Source, and a segment whose Flow went before it after the request that
+/// deletes both.
+const PARTS: [&str; 15] = [
+    "files",
+    part::RETIRED,
+    part::TOMBSTONES,
+    part::COLD_EXTENTS,
+    "service",
+    "profiles",
+    "sources",
+    "flows",
+    part::GONE,
+    "objects",
+    "flow_delete_requests",
+    "flow_segments",
+    part::SUSPECTS,
+    part::CONDEMNED,
+    "webhooks",
+];
+
 /// Writes the state beside its log and reads it back; on return the checkpoint can be relied on.
 pub async fn write(log: &Log, state: &State) -> Result<(), CheckpointError> {
+    // By another writer, or before a restart: the log may be truncated up to it already.
+    let is_there = log.store.read(&paths::checkpoint_manifest(state.seq)).await?.is_some();
+    if is_there && verify(log, state.seq).await.is_ok() {
+        return Ok(());
+    }
     let mut parts = Parts { log, seq: state.seq, parts: Vec::new() };
+    let at = Lsn { seq: state.seq, index: 0 };
+    let files = state.files.iter().map(|file| (at, Ok(FileRow::from(&**file))));
+    parts.write("files", Table::Files.schema().fields(), files).await?;
+    let retired =
+        state.retired.iter().map(|(path, seq)| (Lsn { seq: *seq, index: 0 }, Ok(PathRow { path: path.clone() })));
+    parts.write(part::RETIRED, Table::Files.key_fields(), retired).await?;
+    let tombstones = state
+        .tombstones
+        .iter()
+        .map(|(from, to, lsn)| (lsn, Ok(RangeRow::from((from.flow_id, TimeRange::from_keys(from.start, to))))));
+    parts.write(part::TOMBSTONES, &rows::range_fields(), tombstones).await?;
+    let extents = state.cold_extents.iter().map(|(id, extent)| (at, Ok(RangeRow::of_extent(*id, *extent))));
+    parts.write(part::COLD_EXTENTS, &rows::range_fields(), extents).await?;
     let service = &state.service;
-    parts.write::<ServiceRow, _>(Table::Service, std::iter::once((service.lsn, Ok((&*service.row).into())))).await?;
-    parts.write(Table::Sources, state.sources.values().map(|s| (s.lsn, Ok(SourceRow::from(&*s.row))))).await?;
-    parts.write(Table::Profiles, state.profiles.values().map(|s| (s.lsn, ProfileRow::try_from(&*s.row)))).await?;
+    let row: ServiceRow = (&*service.row).into();
+    parts.write_table(Table::Service, std::iter::once((service.lsn, Ok(row)))).await?;
+    parts.write_table(Table::Sources, state.sources.values().map(|s| (s.lsn, Ok(SourceRow::from(&*s.row))))).await?;
+    parts.write_table(Table::Profiles, state.profiles.values().map(|s| (s.lsn, ProfileRow::try_from(&*s.row)))).await?;
     let requests = state.delete_requests.values();
-    parts.write(Table::FlowDeleteRequests, requests.map(|s| (s.lsn, Ok(DeleteRequestRow::from(&*s.row))))).await?;
-    parts.write(Table::Webhooks, state.webhooks.values().map(|s| (s.lsn, Ok(WebhookRow::from(&*s.row))))).await?;
+    parts
+        .write_table(Table::FlowDeleteRequests, requests.map(|s| (s.lsn, Ok(DeleteRequestRow::from(&*s.row)))))
+        .await?;
+    parts.write_table(Table::Webhooks, state.webhooks.values().map(|s| (s.lsn, Ok(WebhookRow::from(&*s.row))))).await?;
     let flows = state.flows.iter().map(|(id, stored)| {
         let row = StoredFlow { flow: stored.row.clone(), segments_updated: state.segments_updated(*id) };
         (stored.lsn, FlowRow::try_from(&row))
     });
-    parts.write(Table::Flows, flows).await?;
-    parts.write(Table::Objects, state.objects.values().map(|s| (s.lsn, Ok(ObjectRow::from(&*s.row))))).await?;
-    parts.write(Table::FlowSegments, state.segments.values().map(|s| (s.lsn, Ok(SegmentRow::from(&*s.row))))).await?;
+    parts.write_table(Table::Flows, flows).await?;
+    let objects = state.objects.values().filter_map(|hot| Some((hot.lsn, Ok(ObjectRow::from(&**hot.row.as_ref()?)))));
+    parts.write_table(Table::Objects, objects).await?;
+    let gone = state.objects.iter().flat_map(|(id, hot)| hot.gone().map(move |(place, lsn)| (id, place, lsn)));
+    let gone = gone.map(|(id, place, lsn)| (lsn, Ok(GoneRow::new(id, place))));
+    parts.write(part::GONE, &rows::gone_fields(), gone).await?;
+    let segments = state.segments.values().map(|s| (s.lsn, Ok(SegmentRow::from(&*s.row))));
+    parts.write_table(Table::FlowSegments, segments).await?;
+    let key = Table::Objects.key_fields();
+    let in_doubt = |id: &ObjectId, seq| (Lsn { seq, index: 0 }, Ok(ObjectKeyRow { id: id.clone() }));
+    let suspects: Vec<_> = state.suspects.iter().map(|(id, since)| in_doubt(id, *since)).collect();
+    let condemned: Vec<_> = state.condemned.iter().map(|id| in_doubt(id, state.seq)).collect();
+    parts.write(part::SUSPECTS, key, suspects.into_iter()).await?;
+    parts.write(part::CONDEMNED, key, condemned.into_iter()).await?;
     let manifest = Manifest {
         format: FORMAT,
         catalogue: hex(&log.catalogue),
         seq: state.seq,
         entry_hash: hex(&state.hash),
         committed: state.committed.timestamp_micros(),
+        flushed: state.flushed,
         parts: parts.parts,
     };
     let text = serde_json::value::to_raw_value(&manifest).map_err(|error| RowError(error.to_string()))?;
@@ -113,7 +188,8 @@ pub async fn write(log: &Log, state: &State) -> Result<(), CheckpointError> {
     let bytes = serde_json::to_vec(&file).map_err(|error| RowError(error.to_string()))?;
     log.store.write(&paths::checkpoint_manifest(state.seq), bytes.into()).await?;
     let verified = verify(log, state.seq).await;
-    if verified.is_err() {
+    // One that could not be read may be good, and others may rely on it.
+    if verified.as_ref().is_err_and(|error| !matches!(error, CheckpointError::Store(_))) {
         // A start would choose it and fail, although the log has everything. Best effort: it is an error either way.
         let _ = log.store.delete(&paths::checkpoint_manifest(state.seq)).await;
     }
@@ -127,7 +203,19 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    async fn write<R: Serialize, I>(&mut self, table: Table, mut rows: I) -> Result<(), CheckpointError>
+    async fn write_table<R: Serialize, I>(&mut self, table: Table, rows: I) -> Result<(), CheckpointError>
+    where
+        I: Iterator<Item = (Lsn, Result<R, RowError>)>,
+    {
+        self.write(table.name(), table.schema().fields(), rows).await
+    }
+
+    async fn write<R: Serialize, I>(
+        &mut self,
+        name: &str,
+        fields: &[FieldRef],
+        mut rows: I,
+    ) -> Result<(), CheckpointError>
     where
         I: Iterator<Item = (Lsn, Result<R, RowError>)>,
     {
@@ -141,10 +229,10 @@ impl Parts<'_> {
             if part.is_empty() {
                 break;
             }
-            let bytes = arrow_file(table, &part, &lsns)?;
-            let path = paths::checkpoint_part(self.seq, table.name(), number);
+            let bytes = arrow_file(fields, &part, &lsns)?;
+            let path = paths::checkpoint_part(self.seq, name, number);
             self.parts.push(Part {
-                table: table.name().to_owned(),
+                table: name.to_owned(),
                 path: path.clone(),
                 rows: part.len(),
                 bytes: bytes.len(),
@@ -156,8 +244,8 @@ impl Parts<'_> {
     }
 }
 
-fn arrow_file<R: Serialize>(table: Table, part: &[R], lsns: &[Lsn]) -> Result<Bytes, RowError> {
-    let batch = rows::to_batch_with_lsn(table.schema().fields(), part, lsns)?;
+fn arrow_file<R: Serialize>(fields: &[FieldRef], part: &[R], lsns: &[Lsn]) -> Result<Bytes, RowError> {
+    let batch = rows::to_batch_with_lsn(fields, part, lsns)?;
     let failed = |error: arrow::error::ArrowError| RowError(error.to_string());
     let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
@@ -169,7 +257,12 @@ pub async fn newest(log: &Log) -> Result<Option<u64>, StoreError> {
     Ok(finished(log).await?.into_iter().next_back())
 }
 
-async fn finished(log: &Log) -> Result<Vec<u64>, StoreError> {
+/// The oldest checkpoint that is kept.
+pub async fn oldest(log: &Log) -> Result<Option<u64>, StoreError> {
+    Ok(finished(log).await?.into_iter().next())
+}
+
+pub async fn finished(log: &Log) -> Result<Vec<u64>, StoreError> {
     let files = log.store.list(paths::CHECKPOINTS).await?;
     let manifests = files.iter().filter_map(|path| paths::parse_checkpoint_file(path));
     Ok(manifests.filter(|(_, is_manifest)| *is_manifest).map(|(seq, _)| seq).collect())
@@ -184,7 +277,7 @@ async fn manifest(log: &Log, seq: u64) -> Result<Manifest, CheckpointError> {
         return Err(damaged("it does not match its checksum".into()));
     }
     let manifest: Manifest = serde_json::from_str(file.manifest.get()).map_err(|error| damaged(error.to_string()))?;
-    if manifest.format != FORMAT {
+    if !FORMATS.contains(&manifest.format) {
         return Err(CheckpointError::Format { location: log.store.location(&path), format: manifest.format });
     }
     if manifest.catalogue != hex(&log.catalogue) || manifest.seq != seq {
@@ -201,6 +294,23 @@ async fn read_part(log: &Log, part: &Part) -> Result<Bytes, CheckpointError> {
         return Err(damaged("it does not match its checksum"));
     }
     Ok(bytes)
+}
+
+/// What is wrong with the files of a checkpoint, each by itself, and the paths of all that it is made of.
+pub async fn check(log: &Log, seq: u64) -> (Vec<String>, Vec<(String, CheckpointError)>) {
+    let path = paths::checkpoint_manifest(seq);
+    let manifest = match manifest(log, seq).await {
+        Ok(manifest) => manifest,
+        Err(error) => return (vec![path.clone()], vec![(path, error)]),
+    };
+    let (mut parts, mut wrong) = (vec![path], Vec::new());
+    for part in manifest.parts {
+        if let Err(error) = read_part(log, &part).await {
+            wrong.push((part.path.clone(), error));
+        }
+        parts.push(part.path);
+    }
+    (parts, wrong)
 }
 
 async fn verify(log: &Log, seq: u64) -> Result<(), CheckpointError> {
@@ -220,76 +330,108 @@ pub async fn read(log: &Log, seq: u64) -> Result<State, CheckpointError> {
     state.hash = unhex(&manifest.entry_hash).ok_or_else(|| damaged("its entry_hash is no hash"))?;
     state.committed =
         UtcTime::from_timestamp_micros(manifest.committed).ok_or_else(|| damaged("its time is no time"))?;
-    let mut by_table: BTreeMap<Table, Vec<&Part>> = BTreeMap::new();
-    for part in &manifest.parts {
-        let table = Table::from_name(&part.table).ok_or_else(|| damaged("it names a table that is not known"))?;
-        by_table.entry(table).or_default().push(part);
+    state.flushed = manifest.flushed;
+    if let Some(unknown) = manifest.parts.iter().find(|part| !PARTS.contains(&part.table.as_str())) {
+        return Err(damaged(&format!("it names a part {:?} that is not known", unknown.table)));
     }
-    for table in Table::ALL {
-        for part in by_table.remove(&table).unwrap_or_default() {
+    for name in PARTS {
+        for part in manifest.parts.iter().filter(|part| part.table == name) {
             let bytes = read_part(log, part).await?;
-            load(&mut state, table, bytes).map_err(|error| CheckpointError::Damaged {
+            load(&mut state, name, bytes).map_err(|error| CheckpointError::Damaged {
                 location: log.store.location(&part.path),
                 reason: error.0,
             })?;
         }
     }
-    let objects: Vec<_> = state.objects.keys().cloned().collect();
-    objects.iter().for_each(|id| state.condemn_if_unused(id));
+    if manifest.format == 1 {
+        // Who was condemned was not written down; it follows from the references.
+        // Storage that waits to be registered has none.
+        let registered =
+            state.objects.iter().filter(|(_, hot)| hot.row.as_ref().is_some_and(|row| row.is_registered()));
+        state.suspects = registered.map(|(id, _)| (id.clone(), seq)).collect();
+    }
     Ok(state)
 }
 
-fn load(state: &mut State, table: Table, bytes: Bytes) -> Result<(), RowError> {
+fn load(state: &mut State, name: &str, bytes: Bytes) -> Result<(), RowError> {
     let failed = |error: arrow::error::ArrowError| RowError(error.to_string());
+    let refused = |reason: &'static str| RowError(reason.to_owned());
     for batch in FileReader::try_new(Cursor::new(bytes), None).map_err(failed)? {
         let batch = batch.map_err(failed)?;
         let lsns = rows::lsns_of(&batch)?;
-        match table {
-            Table::Service => {
+        match name {
+            "files" => {
+                for row in read_rows::<FileRow>(&batch)? {
+                    state.put_file(&Arc::new(ColdFile::try_from(row)?)).map_err(refused)?;
+                }
+            }
+            part::RETIRED => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<PathRow>(&batch)?) {
+                    state.retired.insert(row.path, lsn.seq);
+                }
+            }
+            part::TOMBSTONES => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<RangeRow>(&batch)?) {
+                    let (flow_id, range) = <(FlowId, TimeRange)>::try_from(row)?;
+                    let from = SegmentKey { flow_id, start: range.start_key() };
+                    state.tombstones.restore(from, range.end_key(), lsn);
+                }
+            }
+            part::COLD_EXTENTS => {
+                for row in read_rows::<RangeRow>(&batch)? {
+                    let (flow_id, extent) = row.extent()?;
+                    state.put_cold_extent(flow_id, extent);
+                }
+            }
+            "service" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<ServiceRow>(&batch)?) {
                     state.service = Stored { lsn, row: Arc::new(ServiceInfo::from(row)) };
                 }
             }
-            Table::Profiles => {
+            "profiles" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<ProfileRow>(&batch)?) {
                     let profile = Arc::new(Profile::try_from(row)?);
                     state.profiles.insert(profile.id, Stored { lsn, row: profile });
                 }
             }
-            Table::FlowDeleteRequests => {
+            "flow_delete_requests" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<DeleteRequestRow>(&batch)?) {
                     state.put_delete_request(&Arc::new(DeleteRequest::try_from(row)?), lsn);
                 }
             }
-            Table::Webhooks => {
+            "webhooks" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<WebhookRow>(&batch)?) {
                     let webhook = Arc::new(Webhook::try_from(row)?);
                     state.webhooks.insert(webhook.id, Stored { lsn, row: webhook });
                 }
             }
-            // Events are the log's alone.
-            Table::Events => return Err(RowError("a checkpoint holds no events".into())),
-            Table::Sources => {
+            "sources" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<SourceRow>(&batch)?) {
                     let source = Arc::new(Source::try_from(row)?);
                     state.sources.insert(source.id, Stored { lsn, row: source });
                 }
             }
-            Table::Flows => {
+            "flows" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<FlowRow>(&batch)?) {
                     let stored = StoredFlow::try_from(row)?;
                     if let Some(time) = stored.segments_updated {
                         state.segments_updated.insert(stored.flow.id, time);
                     }
-                    state.put_flow(&stored.flow, lsn).map_err(|reason| RowError(reason.to_owned()))?;
+                    state.put_flow(&stored.flow, lsn).map_err(refused)?;
                 }
             }
-            Table::Objects => {
+            "objects" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<ObjectRow>(&batch)?) {
                     state.put_object(&Arc::new(MediaObject::try_from(row)?), lsn);
                 }
             }
-            Table::FlowSegments => {
+            part::GONE => {
+                for (lsn, row) in lsns.into_iter().zip(read_rows::<GoneRow>(&batch)?) {
+                    let (id, place) = row.try_into()?;
+                    state.put_gone(&id, place, lsn);
+                }
+            }
+            "flow_segments" => {
                 for (lsn, row) in lsns.into_iter().zip(read_rows::<SegmentRow>(&batch)?) {
                     let segment = Arc::new(FlowSegment::try_from(row)?);
                     state
@@ -297,6 +439,12 @@ fn load(state: &mut State, table: Table, bytes: Bytes) -> Result<(), RowError> {
                         .map_err(|reason| RowError(format!("{reason}: {:?}", SegmentKey::of(&segment))))?;
                 }
             }
+            part::SUSPECTS => {
+                let rows = read_rows::<ObjectKeyRow>(&batch)?;
+                state.suspects.extend(rows.into_iter().zip(lsns).map(|(row, lsn)| (row.id, lsn.seq)));
+            }
+            part::CONDEMNED => state.condemned.extend(read_rows::<ObjectKeyRow>(&batch)?.into_iter().map(|row| row.id)),
+            _ => return Err(RowError(format!("{name:?} is no part of a checkpoint"))),
         }
     }
     Ok(())
@@ -345,8 +493,7 @@ pub async fn truncate(log: &Log, verified: u64, keep: Keep) -> Result<Truncated,
         blocks.entry(paths::floor_block(seq)).or_default().push(seq);
     }
     for (block, entries) in blocks {
-        let last_of_block = (block + 1) * paths::FLOOR_BLOCK - 1;
-        if last_of_block > reach {
+        if paths::last_of_block(block) > reach {
             break;
         }
         let mark = paths::floor_mark(block);
@@ -403,14 +550,15 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != N * 2 {
+    unhex_all(text)?.try_into().ok()
+}
+
+pub fn unhex_all(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks_exact(2);
+    if !digits.remainder().is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    digits.map(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

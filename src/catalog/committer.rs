@@ -13,9 +13,12 @@ use super::change::{Change, Lsn};
 use super::entry::EntryError;
 use super::feed::Feed;
 use super::log::{Append, Contact, Log, LogError};
+use super::maintenance::Landed;
+use super::pages::Pages;
 use super::state::State;
 use super::store::StoreError;
-use super::{CatalogSettings, checkpoint, events, recovery};
+use super::view::{ReadError, View};
+use super::{CatalogSettings, Purpose, events, recovery};
 use crate::domain::UtcTime;
 
 /// Why a change was not committed although nothing is wrong with it.
@@ -39,13 +42,23 @@ pub enum CommitError {
 /// A queued change: decided as often as it takes, answered once.
 pub(super) trait Pending: Send {
     /// Decides on this state; what it would do is returned, what it answers is kept for later.
-    fn decide(&mut self, state: &State, now: UtcTime) -> Vec<Change>;
+    fn decide(&mut self, state: &State, now: UtcTime) -> Decided;
+    /// What it sees of cold files.
+    fn pages(&self) -> &Pages;
     fn answer(self: Box<Self>, outcome: Result<(), CommitError>);
+    /// Gives it back to whoever asked, to load what it needs and to ask again.
+    fn not_loaded(self: Box<Self>, permit: OwnedSemaphorePermit);
+}
+
+pub(super) enum Decided {
+    Changes(Vec<Change>),
+    NotLoaded,
 }
 
 pub(super) enum Message {
     Commit {
         pending: Box<dyn Pending>,
+        purpose: Purpose,
         weight: usize,
         permit: OwnedSemaphorePermit,
     },
@@ -61,7 +74,8 @@ pub(super) struct Committer {
     pub current: Arc<ArcSwap<State>>,
     pub feed: Feed,
     pub halted: watch::Sender<Option<String>>,
-    pub checkpointer: Checkpointer,
+    /// Told of each commit.
+    pub landed: watch::Sender<Landed>,
     /// When the state was last known to be all of the log.
     pub contact: Contact,
 }
@@ -76,7 +90,15 @@ struct Moment {
 
 struct Waiting {
     pending: Box<dyn Pending>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+/// What a batch comes to.
+struct Staged {
+    state: State,
+    changes: Vec<Change>,
+    /// Places of those that need pages which are not loaded.
+    unread: Vec<usize>,
 }
 
 impl Committer {
@@ -90,9 +112,13 @@ impl Committer {
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
-                    Message::Commit { pending, weight: more, permit } => {
+                    // Rather refused than accepted until the memory is full.
+                    Message::Commit { pending, purpose: Purpose::Request, .. } if self.is_full() => {
+                        pending.answer(Err(CommitError::Busy));
+                    }
+                    Message::Commit { pending, purpose: _, weight: more, permit } => {
                         weight += more;
-                        waiting.push(Waiting { pending, _permit: permit });
+                        waiting.push(Waiting { pending, permit });
                     }
                     Message::Refresh(answer) => refreshers.push(answer),
                     Message::Close(answer) => closing = Some(answer),
@@ -109,7 +135,6 @@ impl Committer {
             }
             if let Some(answer) = closing {
                 self.queue.close();
-                self.checkpointer.wait().await;
                 closed = Some(answer);
                 break;
             }
@@ -120,6 +145,10 @@ impl Committer {
             // Whoever asked may be gone; there is nobody else to tell.
             let _ = answer.send(());
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.current.load().hot_bytes() >= self.settings.max_hot_bytes
     }
 
     async fn commit(&mut self, waiting: Vec<Waiting>) {
@@ -175,7 +204,10 @@ impl Committer {
                     self.contact = before;
                     answer_all(waiting, &Ok(()));
                     self.feed.publish(seq, committed, changes);
-                    self.checkpointer.landed(&self.log, &self.settings, &state, bytes);
+                    self.landed.send_modify(|landed| {
+                        landed.entries += 1;
+                        landed.bytes += bytes as u64;
+                    });
                     return Ok(());
                 }
                 Ok(Append::Lost(winner)) => {
@@ -186,7 +218,6 @@ impl Committer {
                     }
                     self.current.store(Arc::new(state));
                     self.feed.publish(winner.header.seq, winner.header.committed, winner.changes);
-                    self.contact = before;
                 }
                 Ok(Append::Failed(error)) => {
                     tracing::error!(%error, seq, "the store refused a log entry; nothing was written");
@@ -202,12 +233,20 @@ impl Committer {
         }
     }
 
-    /// Decides each on the state that those before it leave. One that fails is answered and taken out, and all others
-    /// are decided again: a change that does not apply must not leave half of itself.
+    /// Decides each on the state that those before it leave. One that needs a page is handed back; it has changed nothing.
+    /// One that fails is answered and taken out, and all others are decided again: a change that does not apply must not
+    /// leave half of itself.
     fn stage(base: &State, waiting: &mut Vec<Waiting>, moment: Moment) -> (State, Vec<Change>) {
         loop {
             match Self::try_stage(base, waiting, moment) {
-                Ok(staged) => return staged,
+                Ok(Staged { state, changes, unread }) => {
+                    // From the last on, so that the places of the others stay what they are.
+                    for place in unread.into_iter().rev() {
+                        let Waiting { pending, permit } = waiting.remove(place);
+                        pending.not_loaded(permit);
+                    }
+                    return (state, changes);
+                }
                 Err((place, reason)) => {
                     tracing::error!(reason, "a change was refused because of an internal error");
                     waiting.swap_remove(place).pending.answer(Err(CommitError::Bug { reason }));
@@ -220,22 +259,34 @@ impl Committer {
         base: &State,
         waiting: &mut [Waiting],
         Moment { seq, now, committed }: Moment,
-    ) -> Result<(State, Vec<Change>), (usize, String)> {
-        let mut staged = base.clone();
-        let mut changes: Vec<Change> = Vec::new();
+    ) -> Result<Staged, (usize, String)> {
+        let mut staged = Staged { state: base.clone(), changes: Vec::new(), unread: Vec::new() };
         let mut index = 0;
         for (place, one) in waiting.iter_mut().enumerate() {
-            let mut effects = catch_unwind(AssertUnwindSafe(|| one.pending.decide(&staged, now)))
+            let decided = catch_unwind(AssertUnwindSafe(|| one.pending.decide(&staged.state, now)))
                 .map_err(|_| (place, "a decision panicked".to_owned()))?;
-            let told = events::of_changes(&staged, &effects, index, committed);
+            let Decided::Changes(mut effects) = decided else {
+                staged.unread.push(place);
+                continue;
+            };
+            let view = View::new(&staged.state, one.pending.pages());
+            let told = match events::of_changes(view, &effects, index, committed) {
+                Ok(told) => told,
+                Err(ReadError::NotLoaded) => {
+                    staged.unread.push(place);
+                    continue;
+                }
+                Err(error) => return Err((place, error.to_string())),
+            };
             effects.extend(told.into_iter().map(|event| Change::AppendEvent(Arc::new(event))));
             for change in &effects {
-                staged.apply(change, Lsn { seq, index }, committed).map_err(|error| (place, error.to_string()))?;
+                let applied = staged.state.apply(change, Lsn { seq, index }, committed);
+                applied.map_err(|error| (place, error.to_string()))?;
                 index += 1;
             }
-            changes.extend(effects);
+            staged.changes.extend(effects);
         }
-        Ok((staged, changes))
+        Ok(staged)
     }
 
     /// Applies the entries that other writers put.
@@ -245,25 +296,30 @@ impl Committer {
             let before = self.log.contact();
             match self.log.read(base.seq + 1).await {
                 Ok(None) => {
-                    if !self.log.is_end(base.seq + 1, self.contact).await.map_err(|error| unavailable(&error))? {
-                        let reason = format!("log entry {} was truncated before it was read here", base.seq + 1);
-                        return Err(CommitError::Halted { reason });
-                    }
+                    self.check_in_log(base.seq + 1).await?;
                     self.contact = before;
                     return Ok(());
                 }
                 Ok(Some(entry)) => {
+                    // No contact: where the log ends is not known by it.
+                    self.check_in_log(base.seq + 1).await?;
                     let mut state = State::clone(&base);
                     recovery::replay(&self.log, &mut state, &entry)
                         .map_err(|error| CommitError::Halted { reason: error.to_string() })?;
                     self.current.store(Arc::new(state));
                     self.feed.publish(entry.header.seq, entry.header.committed, entry.changes);
-                    self.contact = before;
                 }
                 Err(LogError::Store(error)) => return Err(unavailable(&error)),
                 Err(error) => return Err(CommitError::Halted { reason: error.to_string() }),
             }
         }
+    }
+
+    async fn check_in_log(&self, seq: u64) -> Result<(), CommitError> {
+        if self.log.is_in_log(seq, self.contact).await.map_err(|error| unavailable(&error))? {
+            return Ok(());
+        }
+        Err(CommitError::Halted { reason: format!("log entry {seq} was truncated before it was read here") })
     }
 
     fn halt(&self, waiting: Vec<Waiting>, reason: String) {
@@ -284,75 +340,4 @@ fn answer_all(waiting: Vec<Waiting>, outcome: &Result<(), CommitError>) {
 fn unavailable(error: &StoreError) -> CommitError {
     let reason = error.to_string();
     if error.full { CommitError::Full { reason } } else { CommitError::Unavailable { reason } }
-}
-
-/// Starts a checkpoint when the log since the last one is long enough; one at a time, beside the commits.
-pub(super) struct Checkpointer {
-    pub entries: u64,
-    pub bytes: u64,
-    /// Of the one that runs: closed when it ends, however that is.
-    running: Option<oneshot::Receiver<()>>,
-}
-
-impl Checkpointer {
-    /// `entries` of the log are not covered by a checkpoint yet.
-    pub fn new(entries: u64) -> Self {
-        Self { entries, bytes: 0, running: None }
-    }
-
-    fn landed(&mut self, log: &Log, settings: &CatalogSettings, state: &Arc<State>, bytes: usize) {
-        self.entries += 1;
-        self.bytes += bytes as u64;
-        let due = self.entries >= settings.checkpoint_entries || self.bytes >= settings.checkpoint_bytes;
-        if !due || self.is_running() {
-            return;
-        }
-        let (done, running) = oneshot::channel();
-        let (log, state, settings) = (log.clone(), state.clone(), settings.clone());
-        let runtime = tokio::runtime::Handle::current();
-        // A thread of its own: encoding tens of thousands of rows would hold up an async one.
-        let started = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
-            runtime.block_on(write_checkpoint(&log, &state, &settings));
-            drop(done);
-        });
-        match started {
-            Ok(_) => (self.entries, self.bytes, self.running) = (0, 0, Some(running)),
-            // The log still has everything; tried again with the next entry.
-            Err(error) => tracing::error!(%error, "a checkpoint could not be started"),
-        }
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.running.as_mut().is_some_and(|running| running.try_recv() == Err(oneshot::error::TryRecvError::Empty))
-    }
-
-    async fn wait(&mut self) {
-        if let Some(running) = self.running.take() {
-            // Closed without a word when it ends.
-            let _ = running.await;
-        }
-    }
-}
-
-async fn write_checkpoint(log: &Log, state: &State, settings: &CatalogSettings) {
-    let outcome = async {
-        checkpoint::write(log, state).await?;
-        let active = state.webhooks().filter(|webhook| webhook.status.is_active());
-        let keep = checkpoint::Keep {
-            time: settings.log_retention,
-            entries: settings.log_retention_entries,
-            needed: active.map(|webhook| webhook.delivered.seq).min().unwrap_or(u64::MAX),
-        };
-        checkpoint::truncate(log, state.seq, keep).await
-    };
-    match outcome.await {
-        Ok(truncated) => tracing::info!(
-            seq = state.seq,
-            entries_deleted = truncated.entries,
-            checkpoints_deleted = truncated.checkpoints,
-            "checkpoint written"
-        ),
-        // The log still has everything; the next one is tried when it is due.
-        Err(error) => tracing::error!(%error, seq = state.seq, "checkpoint failed"),
-    }
 }

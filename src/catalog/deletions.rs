@@ -1,14 +1,16 @@
-//! What is deleted already for those who read, although its rows are still there: segments that a Flow Delete Request is
-//! working off. The one place that knows which segments those are.
+//! Flow Delete Requests, and what they hide: segments that are deleted already for those who read, although their rows are
+//! still there. The one place that knows which segments those are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::change::{Lsn, SegmentKey};
+use super::change::{Change, Lsn};
 use super::state::{SegmentScan, State, Stored};
+use super::view::{ReadError, View};
 use crate::domain::{DeleteRequest, DeleteRequestId, FlowId, FlowSegment, ObjectId, TimeRange, UtcTime};
 
-/// A segment's place on its timeline, from the start key on and up to the end key.
-type Keys = (i128, i128);
+/// Where segments start, from the first key on and up to the second.
+pub(super) type Keys = (i128, i128);
 
 impl State {
     pub fn delete_request(&self, id: DeleteRequestId) -> Option<&Arc<DeleteRequest>> {
@@ -36,111 +38,18 @@ impl State {
         self.unfinished(id).iter().any(|request| request.delete_flow)
     }
 
-    /// Stored segments that the request has still to delete, in timeline order.
-    pub fn still_to_delete<'a>(&'a self, request: &'a DeleteRequest) -> impl Iterator<Item = &'a Arc<FlowSegment>> {
-        let scan = SegmentScan {
-            flow_id: request.flow_id,
-            timerange: request.timerange_remaining,
-            reverse_order: false,
-            after: None,
-        };
-        self.scan_stored(&scan).filter(|segment| request.covers(segment))
-    }
-
-    /// The last of [`State::still_to_delete`].
-    pub fn last_to_delete(&self, request: &DeleteRequest) -> Option<&Arc<FlowSegment>> {
-        let (flow_id, timerange) = (request.flow_id, request.timerange_remaining);
-        self.scan_stored(&SegmentScan { flow_id, timerange, reverse_order: true, after: None })
-            .find(|segment| request.covers(segment))
-    }
-
-    /// The request because of which no segment of this Object can be registered there now: it would be deleted with
-    /// the others, or stands on one that is not gone yet.
-    pub fn deletion_in_the_way(
-        &self,
-        flow_id: FlowId,
-        timerange: TimeRange,
-        object_id: &ObjectId,
-    ) -> Option<&Arc<DeleteRequest>> {
-        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
-        self.unfinished(flow_id).iter().filter(|request| request.timerange_remaining.overlaps(&timerange)).find(
-            |request| request.is_about(object_id) || self.scan_stored(&scan).any(|segment| request.covers(segment)),
-        )
-    }
-
-    fn unfinished(&self, id: FlowId) -> &[Arc<DeleteRequest>] {
+    pub(super) fn unfinished(&self, id: FlowId) -> &[Arc<DeleteRequest>] {
         self.unfinished_deletions.get(&id).map_or(&[], Vec::as_slice)
-    }
-
-    /// Segments in timeline order, without those that are being deleted. A Flow's segments never overlap, so their
-    /// order by start is also that by end.
-    pub fn scan_segments(&self, scan: &SegmentScan) -> Box<dyn Iterator<Item = &Arc<FlowSegment>> + '_> {
-        let requests = self.unfinished(scan.flow_id);
-        if requests.is_empty() {
-            return self.scan_stored(scan);
-        }
-        let Some(keys) = self.start_keys(scan) else { return Box::new(std::iter::empty()) };
-        // Whole stretches are stepped over, however many segments are in them: nothing else can start there.
-        let mut pieces = vec![keys];
-        for hidden in requests.iter().filter(|request| request.object_id.is_none()) {
-            let hidden = (hidden.timerange_remaining.start_key(), hidden.timerange_remaining.end_key());
-            pieces = pieces.into_iter().flat_map(|piece| outside(piece, hidden)).collect();
-        }
-        if scan.reverse_order {
-            pieces.reverse();
-        }
-        let (flow_id, reverse_order) = (scan.flow_id, scan.reverse_order);
-        let segments = pieces.into_iter().flat_map(move |keys| self.stored_between(flow_id, keys, reverse_order));
-        Box::new(segments.filter(|segment| !requests.iter().any(|request| request.covers(segment))))
-    }
-
-    /// As [`State::scan_segments`], with those that are being deleted.
-    pub fn scan_stored(&self, scan: &SegmentScan) -> Box<dyn Iterator<Item = &Arc<FlowSegment>> + '_> {
-        match self.start_keys(scan) {
-            Some(keys) => self.stored_between(scan.flow_id, keys, scan.reverse_order),
-            None => Box::new(std::iter::empty()),
-        }
-    }
-
-    /// Where the scan's segments start; `None` where there can be none.
-    fn start_keys(&self, scan: &SegmentScan) -> Option<Keys> {
-        let SegmentScan { flow_id, timerange, reverse_order, after } = *scan;
-        if timerange.is_never() {
-            return None;
-        }
-        let key = |start| SegmentKey { flow_id, start };
-        // The one segment that begins before the range can still reach into it.
-        let first = self
-            .segments
-            .range(key(i128::MIN)..=key(timerange.start_key()))
-            .next_back()
-            .filter(|(_, stored)| stored.row.timerange.overlaps(&timerange))
-            .map_or(timerange.start_key(), |(key, _)| key.start);
-        let last = timerange.end_key();
-        let (first, last) = match after {
-            Some(after) if reverse_order => (first, after.min(last)),
-            Some(after) => (first.max(after.saturating_add(1)), last),
-            None => (first, last),
-        };
-        (first < last).then_some((first, last))
-    }
-
-    fn stored_between(
-        &self,
-        flow_id: FlowId,
-        (first, last): Keys,
-        reverse_order: bool,
-    ) -> Box<dyn Iterator<Item = &Arc<FlowSegment>> + '_> {
-        let key = |start| SegmentKey { flow_id, start };
-        let found = self.segments.range(key(first)..key(last)).map(|(_, stored)| &stored.row);
-        if reverse_order { Box::new(found.rev()) } else { Box::new(found) }
     }
 
     pub(super) fn put_delete_request(&mut self, request: &Arc<DeleteRequest>, lsn: Lsn) {
         self.delete_requests.insert(request.id, Stored { lsn, row: request.clone() });
         self.forget_deletion(request);
         if !request.is_done() {
-            self.unfinished_deletions.entry(request.flow_id).or_default().push(request.clone());
+            let requests = self.unfinished_deletions.entry(request.flow_id).or_default();
+            requests.push(request.clone());
+            // However they came here: one by one, or from a checkpoint.
+            requests.sort_unstable_by_key(|request| request.id);
         }
     }
 
@@ -157,6 +66,149 @@ impl State {
                 self.unfinished_deletions.insert(request.flow_id, requests);
             }
         }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Stored segments that the request has still to delete, in timeline order.
+    pub fn still_to_delete(
+        &self,
+        request: &DeleteRequest,
+    ) -> impl Iterator<Item = Result<Arc<FlowSegment>, ReadError>> + use<'a> {
+        self.covered(request, false)
+    }
+
+    /// The last of [`View::still_to_delete`].
+    pub fn last_to_delete(&self, request: &DeleteRequest) -> Result<Option<Arc<FlowSegment>>, ReadError> {
+        self.covered(request, true).next().transpose()
+    }
+
+    fn covered(
+        &self,
+        request: &DeleteRequest,
+        reverse_order: bool,
+    ) -> impl Iterator<Item = Result<Arc<FlowSegment>, ReadError>> + use<'a> {
+        let (flow_id, timerange) = (request.flow_id, request.timerange_remaining);
+        let request = request.clone();
+        self.scan_stored(&SegmentScan { flow_id, timerange, reverse_order, after: None })
+            .filter(move |segment| segment.as_ref().map_or(true, |segment| request.covers(segment)))
+    }
+
+    /// The request because of which no segment of this Object can be registered there now: it would be deleted with
+    /// the others, or stands on one that is not gone yet.
+    pub fn deletion_in_the_way(
+        &self,
+        flow_id: FlowId,
+        timerange: TimeRange,
+        object_id: &ObjectId,
+    ) -> Result<Option<&'a Arc<DeleteRequest>>, ReadError> {
+        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
+        for request in self.state().unfinished(flow_id) {
+            if !request.timerange_remaining.overlaps(&timerange) {
+                continue;
+            }
+            if request.is_about(object_id) {
+                return Ok(Some(request));
+            }
+            for segment in self.scan_stored(&scan) {
+                if request.covers(&*segment?) {
+                    return Ok(Some(request));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What follows from the deletion of these segments, which this view has seen and `before` has not: Objects that
+    /// they needed, and what is left of the Flow's cold timeline.
+    pub fn after_deleting(
+        &self,
+        flow_id: FlowId,
+        segments: &[Arc<FlowSegment>],
+        before: View<'_>,
+    ) -> Result<Vec<Change>, ReadError> {
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
+        let cold = segments.iter().filter(|segment| !before.is_hot(segment));
+        let needed: BTreeSet<&ObjectId> =
+            cold.flat_map(|segment| std::iter::once(&segment.object_id).chain(&segment.init_object)).collect();
+        let mut changes: Vec<Change> = needed.into_iter().cloned().map(Change::SuspectObject).collect();
+        let extent = self.cold_extent(flow_id);
+        let deleted = first.timerange.hull(&last.timerange);
+        let at_its_ends = deleted.start_key() <= extent.start_key() || deleted.end_key() >= extent.end_key();
+        if !extent.is_never() && at_its_ends && deleted.overlaps(&extent) {
+            let left = |reverse_order| {
+                let segment = self.cold_between(flow_id, (i128::MIN, i128::MAX), reverse_order).next().transpose()?;
+                Ok::<_, ReadError>(segment.map_or(TimeRange::NEVER, |segment| segment.timerange))
+            };
+            let timerange = left(false)?.hull(&left(true)?);
+            changes.push(Change::PutColdExtent { flow_id, timerange });
+        }
+        Ok(changes)
+    }
+
+    /// Segments in timeline order, without those that are being deleted. A Flow's segments never overlap, so their
+    /// order by start is also that by end.
+    pub fn scan_segments(
+        &self,
+        scan: &SegmentScan,
+    ) -> Box<dyn Iterator<Item = Result<Arc<FlowSegment>, ReadError>> + 'a> {
+        let requests = self.state().unfinished(scan.flow_id);
+        if requests.is_empty() {
+            return self.scan_stored(scan);
+        }
+        let keys = match self.start_keys(scan) {
+            Ok(Some(keys)) => keys,
+            Ok(None) => return Box::new(std::iter::empty()),
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        // Whole stretches are stepped over, however many segments are in them: nothing else can start there.
+        let mut pieces = vec![keys];
+        for hidden in requests.iter().filter(|request| request.object_id.is_none()) {
+            let hidden = (hidden.timerange_remaining.start_key(), hidden.timerange_remaining.end_key());
+            pieces = pieces.into_iter().flat_map(|piece| outside(piece, hidden)).collect();
+        }
+        if scan.reverse_order {
+            pieces.reverse();
+        }
+        let (view, flow_id, reverse_order) = (*self, scan.flow_id, scan.reverse_order);
+        let segments = pieces.into_iter().flat_map(move |keys| view.stored_between(flow_id, keys, reverse_order));
+        Box::new(segments.filter(move |segment| {
+            segment.as_ref().map_or(true, |segment| !requests.iter().any(|request| request.covers(segment)))
+        }))
+    }
+
+    /// As [`View::scan_segments`], with those that are being deleted.
+    pub fn scan_stored(
+        &self,
+        scan: &SegmentScan,
+    ) -> Box<dyn Iterator<Item = Result<Arc<FlowSegment>, ReadError>> + 'a> {
+        match self.start_keys(scan) {
+            Ok(Some(keys)) => Box::new(self.stored_between(scan.flow_id, keys, scan.reverse_order)),
+            Ok(None) => Box::new(std::iter::empty()),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
+
+    /// Where the scan's segments start; `None` where there can be none.
+    pub(super) fn start_keys(&self, scan: &SegmentScan) -> Result<Option<Keys>, ReadError> {
+        let SegmentScan { flow_id, timerange, reverse_order, after } = *scan;
+        if timerange.is_never() {
+            return Ok(None);
+        }
+        // The one segment that begins before the range can still reach into it.
+        let first = match after.filter(|after| !reverse_order && *after >= timerange.start_key()) {
+            Some(after) => after,
+            None => self
+                .stored_at(flow_id, timerange.start_key())?
+                .map_or(timerange.start_key(), |segment| segment.timerange.start_key()),
+        };
+        let last = timerange.end_key();
+        let (first, last) = match after {
+            Some(after) if reverse_order => (first, after.min(last)),
+            Some(after) => (first.max(after.saturating_add(1)), last),
+            None => (first, last),
+        };
+        Ok((first < last).then_some((first, last)))
     }
 }
 

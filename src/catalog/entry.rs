@@ -21,9 +21,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::change::{Change, SegmentKey};
+use super::cold::ColdFile;
 use super::rows::{
-    self, DeleteRequestRow, EventRow, FlowKeyRow, FlowRow, IdRow, ObjectKeyRow, ObjectRow, ProfileRow, RangeRow,
-    RowError, SegmentKeyRow, SegmentRow, ServiceRow, SourceKeyRow, SourceRow, StoredFlow, WebhookRow,
+    self, DeleteRequestRow, EventRow, FileRow, FlowKeyRow, FlowRow, FlushedRow, GoneRow, IdRow, ObjectKeyRow,
+    ObjectRow, PathRow, ProfileRow, RangeRow, RowError, SegmentKeyRow, SegmentRow, ServiceRow, SourceKeyRow, SourceRow,
+    StoredFlow, WebhookRow,
 };
 use super::tables::Table;
 use crate::domain::{
@@ -40,6 +42,13 @@ pub const HEADER_BYTES: usize = 8 + 4 + 16 + 8 + 16 + 16 + 8 + 32 + 8 + 32 + 32;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const DELETE_WITHIN: u8 = 3;
+const SUSPECT: u8 = 4;
+const CLEAR: u8 = 5;
+const CONDEMN: u8 = 6;
+const FLUSHED: u8 = 7;
+/// Of a Flow's cold segments, or of a cold file's bytes.
+const PUT_EXTENT: u8 = 8;
+const FORGET: u8 = 9;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -154,7 +163,7 @@ struct Sections {
     segments: Indexed<SegmentRow>,
     source_keys: Indexed<SourceKeyRow>,
     flow_keys: Indexed<FlowKeyRow>,
-    object_keys: Indexed<ObjectKeyRow>,
+    gone_objects: Indexed<GoneRow>,
     segment_keys: Indexed<SegmentKeyRow>,
     ranges: Indexed<RangeRow>,
     profiles: Indexed<ProfileRow>,
@@ -163,6 +172,14 @@ struct Sections {
     webhooks: Indexed<WebhookRow>,
     webhook_keys: Indexed<IdRow<WebhookId>>,
     events: Indexed<EventRow>,
+    suspects: Indexed<ObjectKeyRow>,
+    cleared: Indexed<ObjectKeyRow>,
+    condemned: Indexed<ObjectKeyRow>,
+    extents: Indexed<RangeRow>,
+    files: Indexed<FileRow>,
+    retired: Indexed<PathRow>,
+    forgotten: Indexed<PathRow>,
+    flushed: Indexed<FlushedRow>,
 }
 
 struct Indexed<R> {
@@ -227,11 +244,21 @@ impl Sections {
                 Change::PutSegment(segment) => sections.segments.push(index, (&**segment).into()),
                 Change::DeleteSource(id) => sections.source_keys.push(index, IdRow { id: *id }),
                 Change::DeleteFlow(id) => sections.flow_keys.push(index, IdRow { id: *id }),
-                Change::DeleteObject(id) => sections.object_keys.push(index, IdRow { id: id.clone() }),
+                Change::DeleteObject(id, place) => sections.gone_objects.push(index, GoneRow::new(id, *place)),
                 Change::DeleteSegment(key) => sections.segment_keys.push(index, (*key).into()),
                 Change::DeleteSegmentsWithin { flow_id, timerange } => {
                     sections.ranges.push(index, (*flow_id, *timerange).into());
                 }
+                Change::SuspectObject(id) => sections.suspects.push(index, IdRow { id: id.clone() }),
+                Change::ClearObject(id) => sections.cleared.push(index, IdRow { id: id.clone() }),
+                Change::CondemnObject(id) => sections.condemned.push(index, IdRow { id: id.clone() }),
+                Change::PutColdExtent { flow_id, timerange } => {
+                    sections.extents.push(index, RangeRow::of_extent(*flow_id, *timerange));
+                }
+                Change::PutFile(file) => sections.files.push(index, (&**file).into()),
+                Change::RetireFile(path) => sections.retired.push(index, PathRow { path: path.clone() }),
+                Change::ForgetFile(path) => sections.forgotten.push(index, PathRow { path: path.clone() }),
+                Change::Flushed { as_of } => sections.flushed.push(index, FlushedRow::try_from(*as_of)?),
             }
         }
         Ok(sections)
@@ -248,7 +275,7 @@ impl Sections {
         self.segments.write(out, PUT, Table::FlowSegments, fields(Table::FlowSegments))?;
         self.source_keys.write(out, DELETE, Table::Sources, Table::Sources.key_fields())?;
         self.flow_keys.write(out, DELETE, Table::Flows, Table::Flows.key_fields())?;
-        self.object_keys.write(out, DELETE, Table::Objects, Table::Objects.key_fields())?;
+        self.gone_objects.write(out, DELETE, Table::Objects, &rows::gone_fields())?;
         self.segment_keys.write(out, DELETE, Table::FlowSegments, Table::FlowSegments.key_fields())?;
         self.ranges.write(out, DELETE_WITHIN, Table::FlowSegments, &rows::range_fields())?;
         self.profiles.write(out, PUT, Table::Profiles, fields(Table::Profiles))?;
@@ -257,7 +284,16 @@ impl Sections {
         self.delete_request_keys.write(out, DELETE, Table::FlowDeleteRequests, key)?;
         self.webhooks.write(out, PUT, Table::Webhooks, fields(Table::Webhooks))?;
         self.webhook_keys.write(out, DELETE, Table::Webhooks, Table::Webhooks.key_fields())?;
-        self.events.write(out, PUT, Table::Events, fields(Table::Events))
+        self.events.write(out, PUT, Table::Events, fields(Table::Events))?;
+        let object_key = Table::Objects.key_fields();
+        self.suspects.write(out, SUSPECT, Table::Objects, object_key)?;
+        self.cleared.write(out, CLEAR, Table::Objects, object_key)?;
+        self.condemned.write(out, CONDEMN, Table::Objects, object_key)?;
+        self.extents.write(out, PUT_EXTENT, Table::FlowSegments, &rows::range_fields())?;
+        self.files.write(out, PUT, Table::Files, fields(Table::Files))?;
+        self.retired.write(out, DELETE, Table::Files, Table::Files.key_fields())?;
+        self.forgotten.write(out, FORGET, Table::Files, Table::Files.key_fields())?;
+        self.flushed.write(out, FLUSHED, Table::Files, &rows::flushed_fields())
     }
 }
 
@@ -285,7 +321,7 @@ fn read_sections(payload: &[u8]) -> Result<Vec<Change>, EntryError> {
 
 fn read_section(kind: u8, table: Table, batch: &RecordBatch) -> Result<Vec<Change>, EntryError> {
     /// Rows to values to changes.
-    fn read<R, V>(batch: &RecordBatch, change: impl Fn(V) -> Change) -> Result<Vec<Change>, EntryError>
+    fn read<R, V, C>(batch: &RecordBatch, change: impl Fn(V) -> C) -> Result<Vec<C>, EntryError>
     where
         R: serde::de::DeserializeOwned,
         V: TryFrom<R>,
@@ -295,30 +331,44 @@ fn read_section(kind: u8, table: Table, batch: &RecordBatch) -> Result<Vec<Chang
         rows.into_iter().map(|row| V::try_from(row).map(&change).map_err(content)).collect()
     }
     match (kind, table) {
-        (PUT, Table::Service) => read::<ServiceRow, ServiceInfo>(batch, |v| Change::PutService(Arc::new(v))),
-        (PUT, Table::Sources) => read::<SourceRow, Source>(batch, |v| Change::PutSource(Arc::new(v))),
-        (PUT, Table::Flows) => read::<FlowRow, StoredFlow>(batch, |v| Change::PutFlow(v.flow)),
-        (PUT, Table::Objects) => read::<ObjectRow, MediaObject>(batch, |v| Change::PutObject(Arc::new(v))),
-        (PUT, Table::FlowSegments) => read::<SegmentRow, FlowSegment>(batch, |v| Change::PutSegment(Arc::new(v))),
-        (PUT, Table::Profiles) => read::<ProfileRow, Profile>(batch, |v| Change::PutProfile(Arc::new(v))),
+        (PUT, Table::Service) => read::<ServiceRow, ServiceInfo, _>(batch, |v| Change::PutService(Arc::new(v))),
+        (PUT, Table::Sources) => read::<SourceRow, Source, _>(batch, |v| Change::PutSource(Arc::new(v))),
+        (PUT, Table::Flows) => read::<FlowRow, StoredFlow, _>(batch, |v| Change::PutFlow(v.flow)),
+        (PUT, Table::Objects) => read::<ObjectRow, MediaObject, _>(batch, |v| Change::PutObject(Arc::new(v))),
+        (PUT, Table::FlowSegments) => read::<SegmentRow, FlowSegment, _>(batch, |v| Change::PutSegment(Arc::new(v))),
+        (PUT, Table::Profiles) => read::<ProfileRow, Profile, _>(batch, |v| Change::PutProfile(Arc::new(v))),
         (PUT, Table::FlowDeleteRequests) => {
-            read::<DeleteRequestRow, DeleteRequest>(batch, |v| Change::PutDeleteRequest(Arc::new(v)))
+            read::<DeleteRequestRow, DeleteRequest, _>(batch, |v| Change::PutDeleteRequest(Arc::new(v)))
         }
-        (PUT, Table::Webhooks) => read::<WebhookRow, Webhook>(batch, |v| Change::PutWebhook(Arc::new(v))),
-        (PUT, Table::Events) => read::<EventRow, Event>(batch, |v| Change::AppendEvent(Arc::new(v))),
+        (PUT, Table::Webhooks) => read::<WebhookRow, Webhook, _>(batch, |v| Change::PutWebhook(Arc::new(v))),
+        (PUT, Table::Events) => read::<EventRow, Event, _>(batch, |v| Change::AppendEvent(Arc::new(v))),
         (DELETE, Table::FlowDeleteRequests) => {
-            read::<IdRow<DeleteRequestId>, IdRow<DeleteRequestId>>(batch, |row| Change::DropDeleteRequest(row.id))
+            read::<IdRow<DeleteRequestId>, IdRow<DeleteRequestId>, _>(batch, |row| Change::DropDeleteRequest(row.id))
         }
         (DELETE, Table::Webhooks) => {
-            read::<IdRow<WebhookId>, IdRow<WebhookId>>(batch, |row| Change::DeleteWebhook(row.id))
+            read::<IdRow<WebhookId>, IdRow<WebhookId>, _>(batch, |row| Change::DeleteWebhook(row.id))
         }
-        (DELETE, Table::Sources) => read::<SourceKeyRow, SourceKeyRow>(batch, |row| Change::DeleteSource(row.id)),
-        (DELETE, Table::Flows) => read::<FlowKeyRow, FlowKeyRow>(batch, |row| Change::DeleteFlow(row.id)),
-        (DELETE, Table::Objects) => read::<ObjectKeyRow, ObjectKeyRow>(batch, |row| Change::DeleteObject(row.id)),
-        (DELETE, Table::FlowSegments) => read::<SegmentKeyRow, SegmentKey>(batch, Change::DeleteSegment),
-        (DELETE_WITHIN, Table::FlowSegments) => {
-            read::<RangeRow, (_, _)>(batch, |(flow_id, timerange)| Change::DeleteSegmentsWithin { flow_id, timerange })
-        }
+        (DELETE, Table::Sources) => read::<SourceKeyRow, SourceKeyRow, _>(batch, |row| Change::DeleteSource(row.id)),
+        (DELETE, Table::Flows) => read::<FlowKeyRow, FlowKeyRow, _>(batch, |row| Change::DeleteFlow(row.id)),
+        (DELETE, Table::Objects) => read::<GoneRow, (_, _), _>(batch, |(id, place)| Change::DeleteObject(id, place)),
+        (DELETE, Table::FlowSegments) => read::<SegmentKeyRow, SegmentKey, _>(batch, Change::DeleteSegment),
+        (DELETE_WITHIN, Table::FlowSegments) => read::<RangeRow, (_, _), _>(batch, |(flow_id, timerange)| {
+            Change::DeleteSegmentsWithin { flow_id, timerange }
+        }),
+        (SUSPECT, Table::Objects) => read::<ObjectKeyRow, ObjectKeyRow, _>(batch, |row| Change::SuspectObject(row.id)),
+        (CLEAR, Table::Objects) => read::<ObjectKeyRow, ObjectKeyRow, _>(batch, |row| Change::ClearObject(row.id)),
+        (CONDEMN, Table::Objects) => read::<ObjectKeyRow, ObjectKeyRow, _>(batch, |row| Change::CondemnObject(row.id)),
+        (PUT_EXTENT, Table::FlowSegments) => read::<RangeRow, RangeRow, _>(batch, |row| row)?
+            .into_iter()
+            .map(|row| {
+                let (flow_id, timerange) = row.extent().map_err(content)?;
+                Ok(Change::PutColdExtent { flow_id, timerange })
+            })
+            .collect(),
+        (PUT, Table::Files) => read::<FileRow, ColdFile, _>(batch, |file| Change::PutFile(Arc::new(file))),
+        (DELETE, Table::Files) => read::<PathRow, PathRow, _>(batch, |row| Change::RetireFile(row.path)),
+        (FORGET, Table::Files) => read::<PathRow, PathRow, _>(batch, |row| Change::ForgetFile(row.path)),
+        (FLUSHED, Table::Files) => read::<FlushedRow, u64, _>(batch, |as_of| Change::Flushed { as_of }),
         (kind, table) => Err(content(format_args!("unknown kind of change {kind} in table {}", table.name()))),
     }
 }

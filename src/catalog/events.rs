@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, SegmentKey};
 use super::state::{SegmentScan, State};
+use super::view::{ReadError, View};
 use crate::domain::{Event, EventKind, FlowId, SourceId, TimeRange, UtcTime};
 
 /// Segments that one event of added segments names, at most.
 const SEGMENTS_IN_EVENT: usize = 100;
 
 /// The events of `changes`, which will stand in the entry from place `first` on; in the order in which they are told.
-pub fn of_changes(before: &State, changes: &[Change], first: u32, now: UtcTime) -> Vec<Event> {
+pub fn of_changes(view: View<'_>, changes: &[Change], first: u32, now: UtcTime) -> Result<Vec<Event>, ReadError> {
+    let before = view.state();
     let mut events = Vec::new();
     let mut added: Vec<(FlowId, Vec<u32>)> = Vec::new();
     let mut removed: Vec<(FlowId, Vec<SegmentKey>)> = Vec::new();
@@ -48,7 +50,7 @@ pub fn of_changes(before: &State, changes: &[Change], first: u32, now: UtcTime) 
             },
             Change::DeleteSegmentsWithin { flow_id, timerange } => {
                 // Segments that stay lie at the ends of the range, so what goes is one run.
-                let run = extent_within(before, *flow_id, *timerange);
+                let run = extent_within(view, *flow_id, *timerange)?;
                 if !run.is_never() {
                     events.extend(of_removed(before, *flow_id, run, now));
                 }
@@ -57,10 +59,18 @@ pub fn of_changes(before: &State, changes: &[Change], first: u32, now: UtcTime) 
             Change::PutDeleteRequest(request) if request.delete_flow && before.delete_request(request.id).is_none() => {
                 events.extend(of_removed(before, request.flow_id, request.timerange_remaining, now));
             }
-            Change::PutService(_)
+            Change::SuspectObject(_)
+            | Change::ClearObject(_)
+            | Change::CondemnObject(_)
+            | Change::PutColdExtent { .. }
+            | Change::PutFile(_)
+            | Change::RetireFile(_)
+            | Change::ForgetFile(_)
+            | Change::Flushed { .. }
+            | Change::PutService(_)
             | Change::PutProfile(_)
             | Change::PutObject(_)
-            | Change::DeleteObject(_)
+            | Change::DeleteObject(..)
             | Change::PutDeleteRequest(_)
             | Change::DropDeleteRequest(_)
             | Change::PutWebhook(_)
@@ -75,11 +85,11 @@ pub fn of_changes(before: &State, changes: &[Change], first: u32, now: UtcTime) 
         }
     }
     for (flow_id, keys) in removed {
-        for run in runs(before, flow_id, &keys) {
+        for run in runs(view, flow_id, &keys)? {
             events.extend(of_removed(before, flow_id, run, now));
         }
     }
-    events
+    Ok(events)
 }
 
 fn of_source(before: &State, kind: EventKind, id: SourceId) -> Event {
@@ -113,35 +123,37 @@ fn collectors_of_source(before: &State, id: SourceId) -> Vec<SourceId> {
 }
 
 /// From the first start to the last end of the segments that lie wholly inside.
-fn extent_within(before: &State, flow_id: FlowId, timerange: TimeRange) -> TimeRange {
+fn extent_within(view: View<'_>, flow_id: FlowId, timerange: TimeRange) -> Result<TimeRange, ReadError> {
     let inside = |reverse_order| {
         let scan = SegmentScan { flow_id, timerange, reverse_order, after: None };
-        before.scan_stored(&scan).map(|segment| segment.timerange).find(|range| timerange.contains(range))
+        for segment in view.scan_stored(&scan) {
+            let range = segment?.timerange;
+            if timerange.contains(&range) {
+                return Ok(range);
+            }
+        }
+        Ok::<_, ReadError>(TimeRange::NEVER)
     };
-    match (inside(false), inside(true)) {
-        (Some(first), Some(last)) => first.hull(&last),
-        _ => TimeRange::NEVER,
-    }
+    Ok(inside(false)?.hull(&inside(true)?))
 }
 
 /// Stretches of removed segments with no other segment between them.
-fn runs(before: &State, flow_id: FlowId, keys: &[SegmentKey]) -> Vec<TimeRange> {
+fn runs(view: View<'_>, flow_id: FlowId, keys: &[SegmentKey]) -> Result<Vec<TimeRange>, ReadError> {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
+    let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(Vec::new()) };
+    let mut keys = keys.iter().peekable();
     let mut runs: Vec<TimeRange> = Vec::new();
-    let mut last: Option<SegmentKey> = None;
-    for key in keys {
-        let Some(segment) = before.segment(&key) else { continue };
-        let follows = last.is_some_and(|last| {
-            let scan =
-                SegmentScan { flow_id, timerange: TimeRange::ETERNITY, reverse_order: false, after: Some(last.start) };
-            before.scan_stored(&scan).next().is_some_and(|next| SegmentKey::of(next) == key)
-        });
+    let mut in_run = false;
+    for segment in view.stored_between(flow_id, (first.start, last.start.saturating_add(1)), false) {
+        let segment = segment?;
+        let removed = keys.next_if(|key| **key == SegmentKey::of(&segment)).is_some();
         match runs.last_mut() {
-            Some(run) if follows => *run = run.hull(&segment.timerange),
-            _ => runs.push(segment.timerange),
+            Some(run) if removed && in_run => *run = run.hull(&segment.timerange),
+            _ if removed => runs.push(segment.timerange),
+            _ => {}
         }
-        last = Some(key);
+        in_run = removed;
     }
-    runs
+    Ok(runs)
 }

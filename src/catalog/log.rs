@@ -18,6 +18,12 @@ use crate::domain::UtcTime;
 /// Who has not seen the end of the log for longer may fill, or find empty, a slot that was truncated meanwhile; the
 /// floor mark tells.
 const STALL: Duration = Duration::from_secs(60);
+#[cfg(test)]
+thread_local! {
+    /// Breaks the log: what is in a slot is taken for another writer's, always.
+    pub static FORGETS_OWN_ENTRIES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// How often an unclear outcome is looked into before the writer gives up.
 const RESOLVE_TRIES: u32 = 8;
 pub const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
@@ -69,6 +75,14 @@ pub enum Append {
     Unresolved(String),
 }
 
+fn is_ours(found: &Entry, put: &Header) -> bool {
+    #[cfg(test)]
+    if FORGETS_OWN_ENTRIES.get() {
+        return false;
+    }
+    found.header.entry_id == put.entry_id
+}
+
 impl Log {
     pub fn contact(&self) -> Contact {
         Contact { monotonic: Stopwatch::start(), wall: self.clock.now() }
@@ -80,8 +94,9 @@ impl Log {
         contact.monotonic.elapsed() > STALL || by_wall.is_ok_and(|passed| passed > STALL)
     }
 
-    /// Whether an empty slot is where the log ends; `since` is when its end was last known.
-    pub async fn is_end(&self, seq: u64, since: Contact) -> Result<bool, StoreError> {
+    /// Whether a slot tells what it seems to: that the log ends there, or goes on with what is there. One that was
+    /// truncated is empty, or has what a writer that stalled put there since. `since` is when the log's end was last known.
+    pub async fn is_in_log(&self, seq: u64, since: Contact) -> Result<bool, StoreError> {
         Ok(self.store.exclusive() || !self.is_long_ago(since) || !self.is_below_floor(seq).await?)
     }
 
@@ -106,11 +121,11 @@ impl Log {
         let length = bytes.len();
         let landed = || Append::Landed { hash, bytes: length };
         let outcome = self.put(seq, &header, bytes, landed).await;
-        if !matches!(outcome, Append::Landed { .. }) {
+        if !matches!(outcome, Append::Landed { .. } | Append::Lost(_)) {
             return Ok(outcome);
         }
-        // A slot below the floor may have been emptied before we filled it, so nobody would replay it.
-        Ok(match self.is_end(seq, since).await {
+        // A slot below the floor may have been emptied before it was filled, by us or by the winner: nobody replays it.
+        Ok(match self.is_in_log(seq, since).await {
             Ok(true) => outcome,
             Ok(false) => Append::Unresolved(format!("log entry {seq} was put after its slot had been truncated")),
             Err(error) => Append::Unresolved(error.to_string()),
@@ -133,7 +148,7 @@ impl Log {
                 Create::Failed(error) | Create::Unclear(error) => Some(error),
             };
             match self.read(seq).await {
-                Ok(Some(found)) if found.header.entry_id == header.entry_id => {
+                Ok(Some(found)) if is_ours(&found, header) => {
                     // Seen is not flushed: on a local disk an unclear outcome means that the folder's flush failed.
                     if !self.store.exclusive() {
                         return landed();

@@ -4,20 +4,37 @@
 //! A write goes [`Catalog::commit`] -> committer -> log -> state; a read takes [`Catalog::read`], a state that stays as
 //! it is. No lock is shared between readers and the writer.
 
+pub mod backup;
 mod change;
 mod checkpoint;
+mod cold;
 mod committer;
+mod compact;
 mod deletions;
 mod entry;
 mod events;
 mod feed;
+mod flush;
+pub mod fsck;
+mod hidden;
 mod log;
+mod maintenance;
+mod pages;
 mod paths;
+pub mod progress;
+pub mod publish;
+mod publishing;
 mod recovery;
+pub mod restore;
 mod rows;
+mod scan;
+mod snapshot;
 mod state;
 mod store;
+mod stored;
 mod tables;
+mod tombstones;
+mod view;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,19 +44,27 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::domain::UtcTime;
 
-pub use change::{Change, Lsn, SegmentKey};
+pub use change::{Change, Lsn, SegmentKey, object_hash};
+pub use cold::ColdTable;
 pub use committer::CommitError;
 pub use feed::{Feed, FeedError, LoggedEvent};
-pub use state::{Draft, SegmentScan, State};
+pub use publishing::Publication;
+pub use scan::{Batches, ScanOrder, TableScan};
+pub use snapshot::{Hidden, SmallTable, TableFiles};
+pub use state::{ColdTableSize, SegmentScan, State};
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
+pub use view::{Draft, ReadError, View};
 
-use committer::{Checkpointer, Committer, Message, Pending};
+use committer::{Committer, Decided, Message, Pending};
 use log::{Log, RESOLVE_PAUSE};
+use maintenance::{Maintenance, Order, Orders, WeakCatalog};
+use pages::{PageCache, Pages};
+use publishing::NeededFiles;
 use recovery::RecoveryError;
 
 #[derive(Debug, Clone)]
@@ -59,6 +84,18 @@ pub struct CatalogSettings {
     pub queue_operations: usize,
     /// Their weight, at most.
     pub queue_bytes: usize,
+    /// Rows go to cold files when they take so many bytes of memory...
+    pub flush_bytes: usize,
+    /// ...and writes are refused as busy while they take so many.
+    pub max_hot_bytes: usize,
+    /// Memory for what of cold files must be known to find a page: about 2 bytes a segment.
+    pub index_cache_bytes: u64,
+    /// Memory for decoded pages of cold files.
+    pub page_cache_bytes: u64,
+    /// So many runs of about the same size are merged into one.
+    pub merge_runs: usize,
+    /// How far the published tables may be behind; never published by itself when zero.
+    pub publish_interval: Duration,
 }
 
 impl Default for CatalogSettings {
@@ -72,6 +109,12 @@ impl Default for CatalogSettings {
             max_batch_operations: 4_096,
             queue_operations: 8_192,
             queue_bytes: 64 << 20,
+            flush_bytes: 48 << 20,
+            max_hot_bytes: 128 << 20,
+            index_cache_bytes: 256 << 20,
+            page_cache_bytes: 160 << 20,
+            merge_runs: 6,
+            publish_interval: Duration::from_secs(60),
         }
     }
 }
@@ -96,6 +139,35 @@ pub enum OpenError {
     Thread(String),
 }
 
+/// Why work of the catalogue itself was not done. Nothing is lost by it: it is tried again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MaintenanceError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    File(#[from] cold::ColdError),
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::CheckpointError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("{0}")]
+    Row(rows::RowError),
+    #[error("{0}")]
+    Publish(Arc<publish::PublishError>),
+    #[error("tables cannot be published on this store")]
+    NotPublishable,
+    #[error("another writer moved rows to files just now: try again")]
+    Overtaken,
+}
+
+impl From<publish::PublishError> for MaintenanceError {
+    fn from(error: publish::PublishError) -> Self {
+        Self::Publish(Arc::new(error))
+    }
+}
+
 /// A handle to the open catalogue; clones share it.
 #[derive(Clone)]
 pub struct Catalog {
@@ -107,6 +179,11 @@ pub struct Catalog {
     exclusive: bool,
     feed: Feed,
     opened: Opened,
+    cache: PageCache,
+    orders: Orders,
+    /// The threads of maintenance, each of which holds a permit while it runs.
+    running: Arc<Semaphore>,
+    needed: NeededFiles,
 }
 
 /// What was found when the catalogue was opened.
@@ -138,15 +215,17 @@ impl Identity {
 }
 
 const FORMAT: u32 = 1;
+const MAINTENANCE_THREADS: usize = 3;
 
 impl Catalog {
     /// Opens the catalogue on a store, making it if nothing is there, and replays its log.
     ///
     /// Errors name the file that is damaged, missing or foreign; nothing is repaired by leaving it out.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
-        let (catalog, committer) = Self::recover(store, clock, settings).await?;
+        let (catalog, committer, maintenance) = Self::recover(store, clock, settings).await?;
         let runtime = tokio::runtime::Handle::current();
         let halted = catalog.halted.clone();
+        maintenance.start(&catalog, &runtime).map_err(|error| OpenError::Thread(error.to_string()))?;
         // A thread of its own: deciding and encoding a large batch must not hold up requests.
         std::thread::Builder::new()
             .name("committer".into())
@@ -164,7 +243,7 @@ impl Catalog {
         store: Arc<dyn Store>,
         clock: Clock,
         settings: CatalogSettings,
-    ) -> Result<(Self, Committer), OpenError> {
+    ) -> Result<(Self, Committer, Maintenance), OpenError> {
         let recovered = Self::try_recover(store.clone(), clock, settings).await;
         if recovered.is_err() {
             // Reads ahead may still be under way; they shall not keep the next try out.
@@ -177,7 +256,7 @@ impl Catalog {
         store: Arc<dyn Store>,
         clock: Clock,
         settings: CatalogSettings,
-    ) -> Result<(Self, Committer), OpenError> {
+    ) -> Result<(Self, Committer, Maintenance), OpenError> {
         let probe = format!("selftest/{}", checkpoint::hex(&clock.random_bytes::<8>()));
         store::self_test(&*store, &probe).await.map_err(OpenError::SelfTest)?;
         let (catalogue, created) = identity(&*store, &clock).await?;
@@ -196,6 +275,8 @@ impl Catalog {
         let queue_bytes = settings.queue_bytes.clamp(1, Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let exclusive = log.store.exclusive();
         let feed = Feed::new(log.clone(), current.load().seq);
+        let cache = PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes);
+        let maintenance = Maintenance::new(log.clone(), settings.clone(), opened.replayed);
         let committer = Committer {
             log,
             settings,
@@ -203,11 +284,16 @@ impl Catalog {
             queue: waiting,
             current: current.clone(),
             halted: halted.clone(),
-            checkpointer: Checkpointer::new(opened.replayed),
+            landed: maintenance.landed.clone(),
             contact,
         };
         let room = Arc::new(Semaphore::new(queue_bytes));
-        Ok((Self { current, queue, room, queue_bytes, halted, exclusive, feed, opened }, committer))
+        let orders = maintenance.senders.clone();
+        let running = Arc::new(Semaphore::new(MAINTENANCE_THREADS));
+        let needed = NeededFiles::default();
+        let catalog =
+            Self { current, queue, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
+        Ok((catalog, committer, maintenance))
     }
 
     /// The events of all commits, from the log.
@@ -232,6 +318,27 @@ impl Catalog {
         Ok(self.snapshot())
     }
 
+    /// Asks a question of the state that has every commit acknowledged before this call.
+    ///
+    /// `question` is pure and may be asked several times, until all pages of cold files that it needs are loaded.
+    pub async fn ask<T, E, F>(&self, question: F) -> Result<T, E>
+    where
+        F: Fn(View<'_>) -> Result<T, E>,
+        E: From<CommitError> + From<ReadError>,
+    {
+        let state = self.read().await?;
+        self.ask_of(&state, question).await
+    }
+
+    /// As [`Catalog::ask`], of a given state.
+    pub async fn ask_of<T, E, F>(&self, state: &State, question: F) -> Result<T, E>
+    where
+        F: Fn(View<'_>) -> Result<T, E>,
+        E: From<ReadError>,
+    {
+        self.cache.answer(|pages| question(View::new(state, pages))).await
+    }
+
     async fn refresh(&self) -> Result<(), CommitError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Message::Refresh(answer)).await.map_err(|_| CommitError::Closed)?;
@@ -244,9 +351,19 @@ impl Catalog {
     /// request holds. Returns when the change is durable; a decision without effects returns when those it saw are.
     pub async fn commit<T, E, F>(&self, weight: usize, decide: F) -> Result<T, E>
     where
-        F: FnMut(&State, UtcTime) -> Result<(Vec<Change>, T), E> + Send + 'static,
+        F: FnMut(View<'_>, UtcTime) -> Result<(Vec<Change>, T), E> + Send + 'static,
         T: Send + 'static,
-        E: From<CommitError> + Send + 'static,
+        E: From<CommitError> + From<ReadError> + Send + 'static,
+    {
+        self.commit_as(Purpose::Request, weight, decide).await
+    }
+
+    /// Work of the catalogue itself goes on where requests are refused: it is what makes room.
+    async fn commit_as<T, E, F>(&self, purpose: Purpose, weight: usize, decide: F) -> Result<T, E>
+    where
+        F: FnMut(View<'_>, UtcTime) -> Result<(Vec<Change>, T), E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CommitError> + From<ReadError> + Send + 'static,
     {
         if let Some(reason) = self.halted.borrow().clone() {
             return Err(CommitError::Halted { reason }.into());
@@ -254,14 +371,34 @@ impl Catalog {
         // More than the whole room would never get in.
         let weight = weight.clamp(1, self.queue_bytes);
         let permits = u32::try_from(weight).unwrap_or(u32::MAX);
-        let permit = self.room.clone().try_acquire_many_owned(permits).map_err(|_| CommitError::Busy)?;
-        let (answer, answered) = oneshot::channel();
-        let pending = Box::new(Decision { decide, decided: None, answer });
-        self.queue.try_send(Message::Commit { pending, weight, permit }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => CommitError::Busy,
-            mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
-        })?;
-        answered.await.map_err(|_| CommitError::Closed)?
+        let mut permit = match purpose {
+            Purpose::Request => self.room.clone().try_acquire_many_owned(permits).map_err(|_| CommitError::Busy)?,
+            Purpose::Maintenance => {
+                self.room.clone().acquire_many_owned(permits).await.map_err(|_| CommitError::Closed)?
+            }
+        };
+        let pages = Arc::new(Pages::new(self.cache.clone()));
+        let mut decide = decide;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let pending = Box::new(Decision { decide, pages: pages.clone(), decided: None, answer });
+            let message = Message::Commit { pending, purpose, weight, permit };
+            match purpose {
+                Purpose::Request => self.queue.try_send(message).map_err(|error| match error {
+                    mpsc::error::TrySendError::Full(_) => CommitError::Busy,
+                    mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
+                })?,
+                Purpose::Maintenance => self.queue.send(message).await.map_err(|_| CommitError::Closed)?,
+            }
+            match answered.await.map_err(|_| CommitError::Closed)? {
+                Answer::Decided(outcome) => return outcome,
+                // Pages of cold files come from the store; nobody else waits for them.
+                Answer::NotLoaded(again, kept) => {
+                    self.cache.load_missing(&pages).await?;
+                    (decide, permit) = (again, kept);
+                }
+            }
+        }
     }
 
     /// Ends when the catalogue cannot write any more until it is opened again, and says why.
@@ -278,36 +415,104 @@ impl Catalog {
     /// Commits what is queued, waits for a running checkpoint, and refuses everything after.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();
+        if self.orders.flush.send(Order::Wait(answer)).await.is_ok() {
+            // An error means that the thread is gone already.
+            let _ = answered.await;
+        }
+        let (answer, answered) = oneshot::channel();
         if self.queue.send(Message::Close(answer)).await.is_ok() {
             // An error means that the committer is gone already.
             let _ = answered.await;
         }
+        // They end with the committer; what they were at is left for the next start.
+        let all = u32::try_from(MAINTENANCE_THREADS).unwrap_or(u32::MAX);
+        let _ = self.running.acquire_many(all).await;
     }
+
+    /// Puts all rows that are at rest into cold files.
+    pub async fn flush(&self) -> Result<(), MaintenanceError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.flush.send(Order::Flush(answer)).await.map_err(|_| CommitError::Closed)?;
+        answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Merges all cold files of each table into one run, without what is deleted; the number of files that were exchanged.
+    pub async fn compact(&self) -> Result<u64, MaintenanceError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.compact.send(Order::Compact(answer)).await.map_err(|_| CommitError::Closed)?;
+        answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Flushes, and shows the state that this finds or a later one as Delta Lake tables.
+    pub async fn publish(&self) -> Result<Publication, MaintenanceError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.publish.send(Order::Publish(answer)).await.map_err(|_| CommitError::Closed)?;
+        answered.await.map_err(|_| CommitError::Closed)?
+    }
+
+    fn downgrade(&self) -> WeakCatalog {
+        WeakCatalog {
+            current: self.current.clone(),
+            queue: self.queue.downgrade(),
+            room: self.room.clone(),
+            queue_bytes: self.queue_bytes,
+            halted: self.halted.clone(),
+            exclusive: self.exclusive,
+            feed: self.feed.clone(),
+            opened: self.opened.clone(),
+            cache: self.cache.clone(),
+            orders: self.orders.clone(),
+            running: self.running.clone(),
+            needed: self.needed.clone(),
+        }
+    }
+}
+
+/// Who commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Request,
+    Maintenance,
+}
+
+enum Answer<F, T, E> {
+    Decided(Result<T, E>),
+    /// It needs pages that are not loaded.
+    NotLoaded(F, OwnedSemaphorePermit),
 }
 
 struct Decision<F, T, E> {
     decide: F,
+    pages: Arc<Pages>,
     decided: Option<Result<T, E>>,
-    answer: oneshot::Sender<Result<T, E>>,
+    answer: oneshot::Sender<Answer<F, T, E>>,
 }
 
 impl<F, T, E> Pending for Decision<F, T, E>
 where
-    F: FnMut(&State, UtcTime) -> Result<(Vec<Change>, T), E> + Send,
+    F: FnMut(View<'_>, UtcTime) -> Result<(Vec<Change>, T), E> + Send,
     T: Send,
     E: From<CommitError> + Send,
 {
-    fn decide(&mut self, state: &State, now: UtcTime) -> Vec<Change> {
-        match (self.decide)(state, now) {
+    fn decide(&mut self, state: &State, now: UtcTime) -> Decided {
+        let decided = (self.decide)(View::new(state, &self.pages), now);
+        if self.pages.has_missing() {
+            return Decided::NotLoaded;
+        }
+        match decided {
             Ok((changes, value)) => {
                 self.decided = Some(Ok(value));
-                changes
+                Decided::Changes(changes)
             }
             Err(refusal) => {
                 self.decided = Some(Err(refusal));
-                Vec::new()
+                Decided::Changes(Vec::new())
             }
         }
+    }
+
+    fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), CommitError>) {
@@ -317,7 +522,12 @@ where
             Err(error) => Err(error.into()),
         };
         // Who asked may have gone away; the change stands all the same.
-        let _ = self.answer.send(answer);
+        let _ = self.answer.send(Answer::Decided(answer));
+    }
+
+    fn not_loaded(self: Box<Self>, permit: OwnedSemaphorePermit) {
+        // Who asked may have gone away: then nothing is to be decided any more.
+        let _ = self.answer.send(Answer::NotLoaded(self.decide, permit));
     }
 }
 
@@ -329,19 +539,9 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
             if !store.list(paths::LOG).await?.is_empty() || !store.list(paths::CHECKPOINTS).await?.is_empty() {
                 return Err(OpenError::IdentityMissing { location });
             }
-            let mut identity = Identity {
-                catalogue: checkpoint::hex(&clock.random_bytes::<16>()),
-                format: FORMAT,
-                created: clock.now(),
-                sha256: String::new(),
-            };
-            identity.sha256 = identity.checksum();
-            let text = serde_json::to_vec_pretty(&identity).map_err(|error| OpenError::IdentityDamaged {
-                location: location.clone(),
-                reason: error.to_string(),
-            })?;
-            match store.create(paths::CATALOG, text.clone().into()).await {
-                Create::Created => (Bytes::from(text), true),
+            let text = new_identity(clock, &location)?.1;
+            match store.create(paths::CATALOG, text.clone()).await {
+                Create::Created => (text, true),
                 // Another process was first; its identity is the one.
                 Create::Exists | Create::Unclear(_) => {
                     let missing = || OpenError::IdentityMissing { location: location.clone() };
@@ -351,17 +551,45 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
             }
         }
     };
+    Ok((parse_identity(&bytes, location)?, created))
+}
+
+/// A catalogue that was never there before: its uuid and its `catalog.json`.
+fn new_identity(clock: &Clock, location: &str) -> Result<([u8; 16], Bytes), OpenError> {
+    let catalogue = clock.random_bytes::<16>();
+    let mut identity = Identity {
+        catalogue: checkpoint::hex(&catalogue),
+        format: FORMAT,
+        created: clock.now(),
+        sha256: String::new(),
+    };
+    identity.sha256 = identity.checksum();
+    let text = serde_json::to_vec_pretty(&identity)
+        .map_err(|error| OpenError::IdentityDamaged { location: location.to_owned(), reason: error.to_string() })?;
+    Ok((catalogue, text.into()))
+}
+
+/// A catalogue's log, to be read: nothing is made where nothing is.
+async fn existing_log(store: Arc<dyn Store>, clock: Clock) -> Result<Log, OpenError> {
+    let location = store.location(paths::CATALOG);
+    let missing = OpenError::IdentityMissing { location: location.clone() };
+    let bytes = store.read(paths::CATALOG).await?.ok_or(missing)?;
+    let catalogue = parse_identity(&bytes, location)?;
+    Ok(Log { store, catalogue, writer: [0; 16], clock, resolve_pause: RESOLVE_PAUSE })
+}
+
+/// The catalogue's uuid.
+fn parse_identity(bytes: &[u8], location: String) -> Result<[u8; 16], OpenError> {
     let damaged = |reason: String| OpenError::IdentityDamaged { location: location.clone(), reason };
-    let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let identity: Identity = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     if identity.format != FORMAT {
         return Err(OpenError::Format { location, format: identity.format });
     }
     if identity.checksum() != identity.sha256 {
         return Err(damaged("it does not match its checksum".into()));
     }
-    let catalogue = checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))?;
-    Ok((catalogue, created))
+    checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,15 +1,20 @@
 //! The catalogue's state at one place of the log: persistent maps, so that a copy costs nothing and a reader keeps the
-//! state it started with. A state follows from the log alone; nothing here knows how the log is kept.
+//! state it started with. A state follows from the log alone; nothing here knows how the log is kept, or reads a file.
+//!
+//! Segments, Objects and references have two homes: those that were written lately are here (*hot*), the others are rows
+//! of cold files, of which only the list is here. What is asked of both is asked of a [`super::View`].
 
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::change::{Change, Lsn, SegmentKey};
+use super::change::{self, Change, Lsn, ReferenceKey, SegmentKey, object_hash};
+use super::cold::{ColdFile, ColdTable};
 use super::entry::Hash;
+use super::tombstones::Tombstones;
 use crate::domain::{
-    DeleteRequest, DeleteRequestId, Flow, FlowId, FlowSegment, MediaObject, ObjectId, ObjectKind, Profile, ProfileId,
-    ServiceInfo, Source, SourceId, TimeRange, UtcTime, Webhook, WebhookId,
+    DeleteRequest, DeleteRequestId, Flow, FlowId, FlowSegment, MediaObject, ObjectId, ObjectKind, ObjectPlace, Profile,
+    ProfileId, ServiceInfo, Source, SourceId, TimeRange, UtcTime, Webhook, WebhookId,
 };
 
 /// A row and the commit that wrote it.
@@ -18,6 +23,19 @@ pub struct Stored<T> {
     pub lsn: Lsn,
     pub row: Arc<T>,
 }
+
+/// A hot Object: its row, or the word that it is gone, which counts more than an older row in a cold file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HotObject {
+    pub lsn: Lsn,
+    pub place: ObjectPlace,
+    pub row: Option<Arc<MediaObject>>,
+    /// Other places, at which an Object of this id is gone: cold files may still have its row there.
+    pub gone_from: Vec<(ObjectPlace, Lsn)>,
+}
+
+/// About what a tombstone or another small thing takes in memory.
+const SMALL: usize = 96;
 
 #[derive(Debug, Clone)]
 pub struct State {
@@ -30,71 +48,43 @@ pub struct State {
     pub(super) service: Stored<ServiceInfo>,
     pub(super) sources: OrdMap<SourceId, Stored<Source>>,
     pub(super) flows: OrdMap<FlowId, Stored<Flow>>,
-    pub(super) objects: OrdMap<ObjectId, Stored<MediaObject>>,
-    pub(super) segments: OrdMap<SegmentKey, Stored<FlowSegment>>,
     pub(super) segments_updated: OrdMap<FlowId, UtcTime>,
     pub(super) profiles: OrdMap<ProfileId, Stored<Profile>>,
     pub(super) delete_requests: OrdMap<DeleteRequestId, Stored<DeleteRequest>>,
     pub(super) webhooks: OrdMap<WebhookId, Stored<Webhook>>,
 
+    pub(super) segments: OrdMap<SegmentKey, Stored<FlowSegment>>,
+    pub(super) objects: OrdMap<ObjectId, HotObject>,
+    pub(super) references: OrdMap<ReferenceKey, Lsn>,
+    /// Bytes of memory that the hot rows take, about.
+    pub(super) hot_bytes: usize,
+
+    /// The cold files, the oldest first.
+    pub(super) files: Arc<Vec<Arc<ColdFile>>>,
+    /// Files that were replaced, and the entry that did so.
+    pub(super) retired: OrdMap<String, u64>,
+    /// Rows of this entry and of those before it are in cold files, as far as they were at rest.
+    pub(super) flushed: u64,
+    /// What is deleted although a cold file still has it.
+    pub(super) tombstones: Tombstones,
+    /// From the first start to the last end of a Flow's cold segments.
+    pub(super) cold_extents: OrdMap<FlowId, TimeRange>,
+    /// Objects that lost a reference, perhaps their last, and the entry in which they did so last.
+    pub(super) suspects: OrdMap<ObjectId, u64>,
+    /// Objects that nothing refers to any more, and storage that expired unregistered: never to be used again, their
+    /// bytes to be deleted.
+    pub(super) condemned: OrdSet<ObjectId>,
+
     // What follows from the tables above.
     pub(super) flows_by_source: OrdSet<(SourceId, FlowId)>,
     /// (member, collector)
     pub(super) collectors: OrdSet<(FlowId, FlowId)>,
-    /// How many segments of a Flow refer to an Object.
-    pub(super) references: OrdMap<(ObjectId, FlowId), u64>,
-    /// (init object, media object that needs it)
-    pub(super) init_users: OrdSet<(ObjectId, ObjectId)>,
-    /// Registered Objects that nothing refers to any more, and storage that expired unregistered: never to be used
-    /// again, their bytes to be deleted.
-    pub(super) condemned: OrdSet<ObjectId>,
     /// Storage handed out and not registered yet, by expiry.
     pub(super) allocations: OrdSet<(UtcTime, ObjectId)>,
     /// Objects with deleted instances whose bytes are about to be deleted.
     pub(super) with_condemned_instances: OrdSet<ObjectId>,
     /// Flow Delete Requests that are not done, by Flow.
     pub(super) unfinished_deletions: OrdMap<FlowId, Vec<Arc<DeleteRequest>>>,
-}
-
-/// A decision in several steps, each of which sees the ones before it.
-pub struct Draft<'a> {
-    base: &'a State,
-    /// The base with the first `applied` changes.
-    scratch: Option<State>,
-    applied: usize,
-    changes: Vec<Change>,
-    now: UtcTime,
-}
-
-impl<'a> Draft<'a> {
-    pub fn new(base: &'a State, now: UtcTime) -> Self {
-        Self { base, scratch: None, applied: 0, changes: Vec::new(), now }
-    }
-
-    /// The state with everything pushed so far.
-    pub fn state(&mut self) -> &State {
-        let pending = self.changes.get(self.applied..).unwrap_or_default();
-        if pending.is_empty() {
-            return self.scratch.as_ref().unwrap_or(self.base);
-        }
-        let scratch = self.scratch.get_or_insert_with(|| self.base.clone());
-        for change in pending {
-            // One that does not apply here will not apply when it is committed, and is refused there.
-            if scratch.apply(change, Lsn::default(), self.now).is_err() {
-                break;
-            }
-        }
-        self.applied = self.changes.len();
-        scratch
-    }
-
-    pub fn extend(&mut self, changes: Vec<Change>) {
-        self.changes.extend(changes);
-    }
-
-    pub fn into_changes(self) -> Vec<Change> {
-        self.changes
-    }
 }
 
 /// A change that contradicts the state: of a log entry, damage; of a decision, a bug.
@@ -105,14 +95,23 @@ pub struct ApplyError {
     pub reason: String,
 }
 
+/// What cold files of a table there are. Rows that are deleted count until their files are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColdTableSize {
+    pub table: &'static str,
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
 /// A stretch of a Flow's segments, in timeline order or against it.
 #[derive(Debug, Clone)]
 pub struct SegmentScan {
     pub flow_id: FlowId,
-    /// Segments that overlap it.
+    /// Segments that overlap it, wholly or in part.
     pub timerange: TimeRange,
     pub reverse_order: bool,
-    /// Start key of the segment after which to go on.
+    /// Start key of the last segment that was seen already.
     pub after: Option<i128>,
 }
 
@@ -125,17 +124,23 @@ impl State {
             service: Stored { lsn: Lsn::default(), row: Arc::default() },
             sources: OrdMap::new(),
             flows: OrdMap::new(),
-            objects: OrdMap::new(),
-            segments: OrdMap::new(),
             segments_updated: OrdMap::new(),
             profiles: OrdMap::new(),
             delete_requests: OrdMap::new(),
             webhooks: OrdMap::new(),
+            segments: OrdMap::new(),
+            objects: OrdMap::new(),
+            references: OrdMap::new(),
+            hot_bytes: 0,
+            files: Arc::default(),
+            retired: OrdMap::new(),
+            flushed: 0,
+            tombstones: Tombstones::default(),
+            cold_extents: OrdMap::new(),
+            suspects: OrdMap::new(),
+            condemned: OrdSet::new(),
             flows_by_source: OrdSet::new(),
             collectors: OrdSet::new(),
-            references: OrdMap::new(),
-            init_users: OrdSet::new(),
-            condemned: OrdSet::new(),
             allocations: OrdSet::new(),
             with_condemned_instances: OrdSet::new(),
             unfinished_deletions: OrdMap::new(),
@@ -202,28 +207,51 @@ impl State {
         self.segments_updated.get(&id).copied()
     }
 
-    /// An Object in whatever stage of its life: handed out, registered or condemned.
-    pub fn object(&self, id: &ObjectId) -> Option<&Arc<MediaObject>> {
-        self.objects.get(id).map(|stored| &stored.row)
-    }
-
-    /// Whether an Object lost its last reference: it cannot be used again.
+    /// Whether an Object lost its last reference and its bytes go: it cannot be used again.
     pub fn is_condemned(&self, id: &ObjectId) -> bool {
         self.condemned.contains(id)
     }
 
-    pub fn condemned(&self) -> impl Iterator<Item = &Arc<MediaObject>> {
-        self.condemned.iter().filter_map(|id| self.object(id))
+    /// By id.
+    pub fn condemned(&self) -> impl Iterator<Item = &ObjectId> {
+        self.condemned.iter()
+    }
+
+    /// Objects of which it is to be found out whether anything refers to them, by id.
+    pub fn suspects(&self) -> impl Iterator<Item = &ObjectId> {
+        self.suspects.keys()
+    }
+
+    /// How many Objects are suspects or condemned.
+    pub fn objects_in_doubt(&self) -> usize {
+        self.suspects.len() + self.condemned.len()
+    }
+
+    /// The last entry whose rows are in cold files, as far as they were at rest.
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    pub fn is_suspect(&self, id: &ObjectId) -> bool {
+        self.suspects.contains_key(id)
+    }
+
+    /// Whether it is a suspect, and lost no reference after entry `seq`.
+    pub fn is_suspect_until(&self, id: &ObjectId, seq: u64) -> bool {
+        self.suspects.get(id).is_some_and(|since| *since <= seq)
     }
 
     /// Objects with deleted instances whose bytes are still to go.
     pub fn with_condemned_instances(&self) -> impl Iterator<Item = &Arc<MediaObject>> {
-        self.with_condemned_instances.iter().filter_map(|id| self.object(id))
+        self.with_condemned_instances.iter().filter_map(|id| self.hot_object(id))
     }
 
     /// Storage that was handed out, never registered, and is due by now.
     pub fn expired_allocations(&self, now: UtcTime) -> impl Iterator<Item = &Arc<MediaObject>> {
-        self.allocations.iter().take_while(move |(expires, _)| *expires <= now).filter_map(|(_, id)| self.object(id))
+        self.allocations
+            .iter()
+            .take_while(move |(expires, _)| *expires <= now)
+            .filter_map(|(_, id)| self.hot_object(id))
     }
 
     /// When the next unregistered allocation is due.
@@ -231,54 +259,43 @@ impl State {
         self.allocations.get_min().map(|(expires, _)| *expires)
     }
 
-    /// Flows whose segments use the Object (an init object's: through its media objects), by id, each once. Flows that
-    /// are gone, although not all of their segments are, do not count.
-    pub fn flows_referring_to<'a>(
-        &'a self,
-        object: &MediaObject,
-        after: Option<FlowId>,
-    ) -> Box<dyn Iterator<Item = FlowId> + 'a> {
-        if object.kind == Some(ObjectKind::Init) {
-            // Media objects come by id, so their Flows must be gathered to be put in order.
-            let flows: std::collections::BTreeSet<FlowId> = self
-                .init_users
-                .range((object.id.clone(), ObjectId::before_all())..)
-                .take_while(|(init, _)| *init == object.id)
-                .flat_map(|(_, media)| self.flows_using(media, None))
-                .filter(|id| self.flows.contains_key(id))
-                .filter(|id| after.is_none_or(|after| *id > after))
-                .collect();
-            return Box::new(flows.into_iter());
-        }
-        Box::new(self.flows_using(&object.id, after).filter(|id| self.flows.contains_key(id)))
+    /// Bytes of memory that the rows take that are in no cold file yet, about.
+    pub fn hot_bytes(&self) -> usize {
+        self.hot_bytes
     }
 
-    fn flows_using<'a>(&'a self, id: &ObjectId, after: Option<FlowId>) -> impl Iterator<Item = FlowId> + use<'a> {
-        let from = std::ops::Bound::Included((id.clone(), FlowId::MIN));
-        let from = after.map_or(from, |after| std::ops::Bound::Excluded((id.clone(), after)));
-        let to = std::ops::Bound::Included((id.clone(), FlowId::MAX));
-        self.references.range((from, to)).map(|((_, flow_id), _)| *flow_id)
+    /// What was written of the Object lately: its row, or that it is gone. `None` where nothing was.
+    pub fn recent_object(&self, id: &ObjectId) -> Option<Option<Arc<MediaObject>>> {
+        self.objects.get(id).map(|hot| hot.row.clone())
     }
 
-    /// From the first start to the last end of the Flow's segments that overlap `within`; never where there are none.
-    pub fn segments_extent(&self, flow_id: FlowId, within: TimeRange) -> TimeRange {
-        let scan = |reverse_order| SegmentScan { flow_id, timerange: within, reverse_order, after: None };
-        let first = self.scan_segments(&scan(false)).next();
-        let last = self.scan_segments(&scan(true)).next();
-        match (first, last) {
-            (Some(first), Some(last)) => first.timerange.hull(&last.timerange),
-            _ => TimeRange::NEVER,
-        }
+    pub(super) fn hot_object(&self, id: &ObjectId) -> Option<&Arc<MediaObject>> {
+        self.objects.get(id).and_then(|hot| hot.row.as_ref())
     }
 
-    /// The segment that overlaps, if any.
-    pub fn overlapping_segment(&self, flow_id: FlowId, timerange: TimeRange) -> Option<&Arc<FlowSegment>> {
-        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
-        self.scan_segments(&scan).next()
+    /// Files, rows and bytes of each table that has cold files, by name.
+    pub fn cold_tables(&self) -> Vec<ColdTableSize> {
+        let of = |table: ColdTable| {
+            let empty = ColdTableSize { table: table.name(), files: 0, rows: 0, bytes: 0 };
+            self.files_of(table).fold(empty, |size, file| ColdTableSize {
+                files: size.files + 1,
+                rows: size.rows + file.meta.rows,
+                bytes: size.bytes + file.meta.bytes,
+                ..size
+            })
+        };
+        ColdTable::ALL.into_iter().map(of).collect()
     }
 
-    pub fn segment(&self, key: &SegmentKey) -> Option<&Arc<FlowSegment>> {
-        self.segments.get(key).map(|stored| &stored.row)
+    pub(super) fn files_of(&self, table: ColdTable) -> impl DoubleEndedIterator<Item = &Arc<ColdFile>> {
+        self.files.iter().filter(move |file| file.meta.table == table)
+    }
+
+    /// Whether something was registered there after entry `seq`, as far as hot rows tell.
+    pub fn is_used_since(&self, id: &ObjectId, seq: u64) -> bool {
+        let hash = object_hash(id);
+        let rows = self.references.range(ReferenceKey::first_of(hash)..);
+        rows.take_while(|(key, _)| key.object_hash == hash).any(|(_, lsn)| lsn.seq > seq)
     }
 
     /// Applies one change. On an error the state may be half changed: throw it away.
@@ -314,19 +331,37 @@ impl State {
                 self.put_object(object, lsn);
                 Ok(())
             }
-            Change::DeleteObject(id) => self.delete_object(id),
+            Change::DeleteObject(id, place) => self.delete_object(id, *place, lsn),
+            Change::SuspectObject(id) => {
+                self.suspects.insert(id.clone(), lsn.seq);
+                Ok(())
+            }
+            Change::ClearObject(id) => self.suspects.remove(id).map(drop).ok_or("the Object to clear is no suspect"),
+            Change::CondemnObject(id) => {
+                self.suspects.remove(id);
+                self.condemned.insert(id.clone());
+                Ok(())
+            }
             Change::PutSegment(segment) => {
                 self.segments_updated.insert(segment.flow_id, now);
                 self.put_segment(segment, lsn)
             }
             Change::DeleteSegment(key) => {
                 self.segments_deleted(key.flow_id, now);
-                self.delete_segment(key)
+                self.delete_between(*key, key.start.saturating_add(1), lsn)
             }
             Change::DeleteSegmentsWithin { flow_id, timerange } => {
                 self.segments_deleted(*flow_id, now);
-                self.delete_within(*flow_id, *timerange)
+                self.delete_within(*flow_id, *timerange, lsn)
             }
+            Change::PutColdExtent { flow_id, timerange } => {
+                self.put_cold_extent(*flow_id, *timerange);
+                Ok(())
+            }
+            Change::PutFile(file) => self.put_file(file),
+            Change::RetireFile(path) => self.retire_file(path, lsn.seq),
+            Change::ForgetFile(path) => self.retired.remove(path).map(drop).ok_or("the file to forget was not retired"),
+            Change::Flushed { as_of } => self.rows_flushed(*as_of),
         };
         outcome.map_err(|reason| ApplyError { index: lsn.index, reason: reason.to_owned() })
     }
@@ -352,7 +387,7 @@ impl State {
         let old = self.flows.remove(&id).ok_or("the Flow to delete is not there")?;
         self.forget_links(&old.row);
         self.segments_updated.remove(&id);
-        if !self.is_being_deleted(id) && self.overlapping_stored(id, TimeRange::ETERNITY).is_some() {
+        if !self.is_being_deleted(id) && !self.stored_extent(id).is_never() {
             return Err("a Flow is deleted before its segments");
         }
         Ok(())
@@ -365,11 +400,6 @@ impl State {
         }
     }
 
-    fn overlapping_stored(&self, flow_id: FlowId, timerange: TimeRange) -> Option<&Arc<FlowSegment>> {
-        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
-        self.scan_stored(&scan).next()
-    }
-
     fn forget_links(&mut self, flow: &Flow) {
         self.flows_by_source.remove(&(flow.source_id, flow.id));
         for item in &flow.flow_collection {
@@ -378,9 +408,7 @@ impl State {
     }
 
     pub(super) fn put_object(&mut self, object: &Arc<MediaObject>, lsn: Lsn) {
-        if let Some(old) = self.objects.insert(object.id.clone(), Stored { lsn, row: object.clone() }) {
-            self.forget_object_links(&old.row);
-        }
+        self.insert_object(&object.id, HotObject::new(lsn, object.place(), Some(object.clone())));
         if object.condemned {
             self.condemned.insert(object.id.clone());
         } else if !object.is_registered()
@@ -388,11 +416,23 @@ impl State {
         {
             self.allocations.insert((allocation.expires, object.id.clone()));
         }
-        if let Some(init) = &object.init_object {
-            self.init_users.insert((init.clone(), object.id.clone()));
-        }
         if !object.condemned_instances.is_empty() {
             self.with_condemned_instances.insert(object.id.clone());
+        }
+    }
+
+    fn insert_object(&mut self, id: &ObjectId, mut hot: HotObject) {
+        if let Some(old) = self.objects.get(id) {
+            let gone_here = old.row.is_none().then_some((old.place, old.lsn));
+            let gone = old.gone_from.iter().copied().chain(gone_here);
+            hot.gone_from = gone.filter(|(place, _)| *place != hot.place).collect();
+        }
+        self.hot_bytes += hot.weight();
+        if let Some(old) = self.objects.insert(id.clone(), hot) {
+            self.hot_bytes = self.hot_bytes.saturating_sub(old.weight());
+            if let Some(row) = &old.row {
+                self.forget_object_links(row);
+            }
         }
     }
 
@@ -400,23 +440,23 @@ impl State {
         if let Some(allocation) = &object.allocation {
             self.allocations.remove(&(allocation.expires, object.id.clone()));
         }
-        if let Some(init) = &object.init_object {
-            self.init_users.remove(&(init.clone(), object.id.clone()));
-        }
         self.with_condemned_instances.remove(&object.id);
     }
 
-    fn delete_object(&mut self, id: &ObjectId) -> Result<(), &'static str> {
-        let old = self.objects.remove(id).ok_or("the Object to delete is not there")?;
-        if self.is_referenced(id) {
-            return Err("an Object is deleted while something refers to it");
+    /// Whether anything refers to it was decided before it was condemned.
+    fn delete_object(&mut self, id: &ObjectId, place: ObjectPlace, lsn: Lsn) -> Result<(), &'static str> {
+        if !self.objects.contains_key(id) && self.files_of(ColdTable::Objects).next().is_none() {
+            return Err("the Object to delete is not there");
         }
         self.condemned.remove(id);
-        self.forget_object_links(&old.row);
-        if let Some(init) = &old.row.init_object {
-            self.condemn_if_unused(init);
-        }
+        self.suspects.remove(id);
+        let place = self.objects.get(id).map_or(place, |hot| hot.place);
+        self.put_gone(id, place, lsn);
         Ok(())
+    }
+
+    pub(super) fn put_gone(&mut self, id: &ObjectId, place: ObjectPlace, lsn: Lsn) {
+        self.insert_object(id, HotObject::new(lsn, place, None));
     }
 
     pub(super) fn put_segment(&mut self, segment: &Arc<FlowSegment>, lsn: Lsn) -> Result<(), &'static str> {
@@ -424,57 +464,198 @@ impl State {
         if !self.flows.contains_key(&segment.flow_id) && !self.is_being_deleted(segment.flow_id) {
             return Err("a segment is put without its Flow");
         }
-        if self.overlapping_stored(segment.flow_id, segment.timerange).is_some() {
+        // What cold files hold was looked at when it was decided.
+        if self.overlaps_hot(segment.flow_id, segment.timerange) {
             return Err("a segment overlaps another of its Flow");
         }
-        match self.object(&segment.object_id) {
-            Some(object) if object.kind == Some(ObjectKind::Media) => {}
+        let mut segment = segment.clone();
+        match self.objects.get(&segment.object_id).map(|hot| hot.row.as_deref()) {
+            Some(Some(object)) if object.kind == Some(ObjectKind::Media) => {
+                // Entries of before the column came have every Object beside them.
+                if segment.init_object != object.init_object {
+                    Arc::make_mut(&mut segment).init_object.clone_from(&object.init_object);
+                }
+            }
+            None if self.files_of(ColdTable::Objects).next().is_some() => {}
             _ => return Err("a segment refers to an Object that is not registered as media"),
         }
         // Its bytes may be gone already.
         if self.is_condemned(&segment.object_id) {
             return Err("a segment refers to an Object that is condemned");
         }
-        self.segments.insert(SegmentKey::of(segment), Stored { lsn, row: segment.clone() });
-        *self.references.entry((segment.object_id.clone(), segment.flow_id)).or_insert(0) += 1;
-        Ok(())
-    }
-
-    fn delete_segment(&mut self, key: &SegmentKey) -> Result<(), &'static str> {
-        let old = self.segments.remove(key).ok_or("the segment to delete is not there")?;
-        let reference = (old.row.object_id.clone(), old.row.flow_id);
-        let count = self.references.remove(&reference).ok_or("a segment's reference is not counted")?;
-        if count > 1 {
-            self.references.insert(reference, count - 1);
-        } else {
-            self.condemn_if_unused(&old.row.object_id);
+        self.hot_bytes += change::segment_weight(&segment);
+        for reference in references_of(&segment) {
+            self.references.insert(reference, lsn);
         }
+        self.segments.insert(SegmentKey::of(&segment), Stored { lsn, row: segment });
         Ok(())
     }
 
-    fn delete_within(&mut self, flow_id: FlowId, timerange: TimeRange) -> Result<(), &'static str> {
+    fn overlaps_hot(&self, flow_id: FlowId, timerange: TimeRange) -> bool {
+        let key = |start| SegmentKey { flow_id, start };
+        // Of segments that do not overlap each other, the last that starts before its end is the one that could.
+        let before_end = self.segments.range(key(i128::MIN)..key(timerange.end_key())).next_back();
+        before_end.is_some_and(|(_, stored)| stored.row.timerange.overlaps(&timerange))
+    }
+
+    fn delete_within(&mut self, flow_id: FlowId, timerange: TimeRange, lsn: Lsn) -> Result<(), &'static str> {
         // It has no ends, and would be read from the log as eternity.
         if timerange.is_never() {
             return Err("segments are deleted within no time at all");
         }
-        let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
-        let keys: Vec<SegmentKey> = self
-            .scan_stored(&scan)
-            .filter(|segment| timerange.contains(&segment.timerange))
-            .map(|segment| SegmentKey::of(segment))
-            .collect();
-        keys.iter().try_for_each(|key| self.delete_segment(key))
+        self.delete_between(SegmentKey { flow_id, start: timerange.start_key() }, timerange.end_key(), lsn)
     }
 
-    fn is_referenced(&self, id: &ObjectId) -> bool {
-        self.flows_using(id, None).next().is_some()
-            || self.init_users.range((id.clone(), ObjectId::before_all())..).next().is_some_and(|(init, _)| init == id)
+    /// Deletes the Flow's segments that start at `from` or later and before `to`. None of them reaches beyond `to`: that
+    /// is for who decides it to see to.
+    fn delete_between(&mut self, from: SegmentKey, to: i128, lsn: Lsn) -> Result<(), &'static str> {
+        let end = SegmentKey { start: to, ..from };
+        let gone: Vec<(SegmentKey, Arc<FlowSegment>)> =
+            self.segments.range(from..end).map(|(key, stored)| (*key, stored.row.clone())).collect();
+        for (key, segment) in gone {
+            self.segments.remove(&key);
+            self.hot_bytes = self.hot_bytes.saturating_sub(change::segment_weight(&segment));
+            for reference in references_of(&segment) {
+                self.references.remove(&reference);
+            }
+            // For those of cold segments, who decides it has to say so.
+            self.suspects.insert(segment.object_id.clone(), lsn.seq);
+            self.suspects.extend(segment.init_object.clone().map(|init| (init, lsn.seq)));
+        }
+        // Cold files may have rows there, and so may one that is being written from a state before this.
+        self.hot_bytes += SMALL;
+        self.tombstones.add(from, to, lsn);
+        Ok(())
     }
 
-    pub(super) fn condemn_if_unused(&mut self, id: &ObjectId) {
-        let registered = self.object(id).is_some_and(|object| object.is_registered());
-        if registered && !self.is_referenced(id) {
-            self.condemned.insert(id.clone());
+    pub(super) fn put_cold_extent(&mut self, flow_id: FlowId, timerange: TimeRange) {
+        if timerange.is_never() {
+            self.cold_extents.remove(&flow_id);
+        } else {
+            self.cold_extents.insert(flow_id, timerange);
         }
     }
+
+    pub(super) fn put_file(&mut self, file: &Arc<ColdFile>) -> Result<(), &'static str> {
+        if self.files.iter().any(|known| known.meta.path == file.meta.path) {
+            return Err("a cold file is there twice");
+        }
+        Arc::make_mut(&mut self.files).push(file.clone());
+        Ok(())
+    }
+
+    fn retire_file(&mut self, path: &str, seq: u64) -> Result<(), &'static str> {
+        let before = self.files.len();
+        Arc::make_mut(&mut self.files).retain(|file| file.meta.path != path);
+        if self.files.len() == before {
+            return Err("the cold file to retire is not there");
+        }
+        self.retired.insert(path.to_owned(), seq);
+        self.drop_tombstones();
+        Ok(())
+    }
+
+    /// Rows move from here to the cold files that the same entry has put.
+    fn rows_flushed(&mut self, as_of: u64) -> Result<(), &'static str> {
+        if as_of < self.flushed || as_of > self.seq {
+            return Err("rows are flushed that were flushed before, or are not there yet");
+        }
+        self.flushed = as_of;
+        let (mut segments, mut gone) = (OrdMap::new(), Vec::new());
+        for (key, stored) in &self.segments {
+            if stored.lsn.seq > as_of {
+                segments.insert(*key, stored.clone());
+            } else {
+                gone.push((key.flow_id, stored.row.timerange));
+            }
+        }
+        self.segments = segments;
+        for of_flow in gone.chunk_by(|(one, _), (next, _)| one == next) {
+            if let (Some((flow_id, first)), Some((_, last))) = (of_flow.first(), of_flow.last()) {
+                let cold = self.cold_extents.get(flow_id).copied().unwrap_or(TimeRange::NEVER);
+                self.cold_extents.insert(*flow_id, cold.hull(&first.hull(last)));
+            }
+        }
+        self.references = self.references.iter().filter(|(_, lsn)| lsn.seq > as_of).map(|(k, v)| (*k, *v)).collect();
+        let stays = |hot: &HotObject| hot.lsn.seq > as_of || !hot.is_at_rest();
+        let stay = self.objects.iter().filter(|(_, hot)| stays(hot));
+        self.objects = stay.map(|(id, hot)| (id.clone(), hot.without_flushed(as_of))).collect();
+        self.drop_tombstones();
+        let segments: usize = self.segments.values().map(|stored| change::segment_weight(&stored.row)).sum();
+        let objects: usize = self.objects.values().map(HotObject::weight).sum();
+        self.hot_bytes = segments + objects + SMALL * self.tombstones.len();
+        Ok(())
+    }
+
+    /// Those that hide nothing: no file holds rows that are older, and none can come that does.
+    fn drop_tombstones(&mut self) {
+        let (files, flushed) = (self.files.clone(), self.flushed);
+        let tables = [ColdTable::FlowSegments, ColdTable::References];
+        self.tombstones.retain(|from, to, lsn| {
+            let hides_in = |file: &&Arc<ColdFile>| {
+                tables.contains(&file.meta.table) && file.as_of < lsn.seq && file.meta.min_lsn < lsn && {
+                    // References are sorted by other things.
+                    file.meta.table == ColdTable::References
+                        || (file.meta.first_key[..] < SegmentKey { start: to, ..from }.to_bytes()[..]
+                            && file.meta.last_key[..] >= from.to_bytes()[..])
+                }
+            };
+            lsn.seq > flushed || files.iter().any(|file| hides_in(&file))
+        });
+    }
+
+    pub(super) fn hot_extent(&self, flow_id: FlowId) -> TimeRange {
+        let key = |start| SegmentKey { flow_id, start };
+        let mut segments = self.segments.range(key(i128::MIN)..=key(i128::MAX)).map(|(_, stored)| stored.row.timerange);
+        match (segments.next(), segments.next_back()) {
+            (Some(first), Some(last)) => first.hull(&last),
+            (Some(only), None) => only,
+            _ => TimeRange::NEVER,
+        }
+    }
+
+    pub(super) fn cold_extent(&self, flow_id: FlowId) -> TimeRange {
+        self.cold_extents.get(&flow_id).copied().unwrap_or(TimeRange::NEVER)
+    }
+
+    /// From the first start to the last end of all segments, those included that are being deleted.
+    pub(super) fn stored_extent(&self, flow_id: FlowId) -> TimeRange {
+        self.hot_extent(flow_id).hull(&self.cold_extent(flow_id))
+    }
+}
+
+impl HotObject {
+    fn new(lsn: Lsn, place: ObjectPlace, row: Option<Arc<MediaObject>>) -> Self {
+        Self { lsn, place, row, gone_from: Vec::new() }
+    }
+
+    fn weight(&self) -> usize {
+        SMALL * self.gone_from.len() + self.row.as_ref().map_or(SMALL, |object| change::object_weight(object))
+    }
+
+    /// As it is when cold files say what there is to say of that entry and those before it.
+    fn without_flushed(&self, as_of: u64) -> Self {
+        let gone_from = self.gone_from.iter().copied().filter(|(_, lsn)| lsn.seq > as_of).collect();
+        Self { gone_from, ..self.clone() }
+    }
+
+    /// Places at which an Object of its id is gone, the last one last.
+    pub fn gone(&self) -> impl Iterator<Item = (ObjectPlace, Lsn)> {
+        let here = self.row.is_none().then_some((self.place, self.lsn));
+        self.gone_from.iter().copied().chain(here)
+    }
+
+    /// Whether it can go to a cold file: nothing is about to happen to it by itself.
+    pub fn is_at_rest(&self) -> bool {
+        self.row
+            .as_ref()
+            .is_none_or(|object| object.is_registered() && !object.condemned && object.condemned_instances.is_empty())
+    }
+}
+
+/// Rows of `object_references` that a segment makes.
+pub(super) fn references_of(segment: &FlowSegment) -> impl Iterator<Item = ReferenceKey> {
+    let objects = std::iter::once(&segment.object_id).chain(&segment.init_object);
+    let key = SegmentKey::of(segment);
+    objects.map(move |id| ReferenceKey { object_hash: object_hash(id), segment: key })
 }

@@ -18,12 +18,14 @@ pub enum Table {
     Webhooks,
     /// In the log only.
     Events,
+    /// The cold files.
+    Files,
 }
 
 impl Table {
     /// In the order in which a state is built up: a segment comes after its Object, a Flow after its Source;
     /// and a segment whose Flow went before it after the request that deletes both.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Service,
         Self::Profiles,
         Self::Sources,
@@ -33,6 +35,7 @@ impl Table {
         Self::FlowSegments,
         Self::Webhooks,
         Self::Events,
+        Self::Files,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +49,7 @@ impl Table {
             Self::FlowDeleteRequests => "flow_delete_requests",
             Self::Webhooks => "webhooks",
             Self::Events => "events",
+            Self::Files => "files",
         }
     }
 
@@ -64,6 +68,7 @@ impl Table {
             Self::FlowDeleteRequests => include_str!("../../schemas/flow_delete_requests.json"),
             Self::Webhooks => include_str!("../../schemas/webhooks.json"),
             Self::Events => include_str!("../../schemas/events.json"),
+            Self::Files => include_str!("../../schemas/files.json"),
         }
     }
 
@@ -81,6 +86,14 @@ impl Table {
     pub fn key_fields(self) -> &'static [FieldRef] {
         &DEFINITIONS[&self].key
     }
+}
+
+/// Schema of `object_references`, which is in cold files only: it follows from segments and Objects.
+pub fn object_references() -> &'static SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Definition::parse("object_references", include_str!("../../schemas/object_references.json")).schema
+    });
+    &SCHEMA
 }
 
 static DEFINITIONS: LazyLock<BTreeMap<Table, Definition>> =
@@ -129,10 +142,14 @@ enum ColumnType {
 }
 
 impl Definition {
-    #[expect(clippy::expect_used, reason = "the files are part of the binary; a test reads them all")]
     fn read(table: Table) -> Self {
-        let file: TableFile = serde_json::from_str(table.definition()).expect("schemas/ holds valid table files");
-        assert_eq!(file.table, table.name(), "schemas/ holds each table under its own name");
+        Self::parse(table.name(), table.definition())
+    }
+
+    #[expect(clippy::expect_used, reason = "the files are part of the binary; a test reads them all")]
+    fn parse(name: &str, text: &str) -> Self {
+        let file: TableFile = serde_json::from_str(text).expect("schemas/ holds valid table files");
+        assert_eq!(file.table, name, "schemas/ holds each table under its own name");
         let fields: Vec<FieldRef> = file.columns.iter().map(Column::field).collect();
         let log: Vec<FieldRef> = fields.iter().map(bare).collect();
         let key = file
@@ -150,7 +167,7 @@ impl Definition {
 }
 
 /// A field without metadata, down to its innermost.
-fn bare(field: &FieldRef) -> FieldRef {
+pub fn bare(field: &FieldRef) -> FieldRef {
     let data_type = match field.data_type() {
         DataType::List(element) => DataType::List(bare(element)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(bare).collect()),

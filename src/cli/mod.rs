@@ -2,10 +2,17 @@
 
 #![expect(clippy::print_stderr, reason = "a command line prints")]
 
+mod backup;
 mod check_config;
+mod compact;
 mod demo;
+mod flush;
+mod fsck;
+mod restore;
 mod sample;
 mod serve;
+mod synth;
+mod work;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -32,6 +39,18 @@ enum Command {
     Serve(CommonArgs),
     /// Run the server on a folder of its own, with a sample catalogue whose media really plays
     Demo(demo::DemoArgs),
+    /// Add a synthetic catalogue of any size to a data folder, to try and measure with
+    Synth(synth::SynthArgs),
+    /// Write all rows to the Parquet files and bring the published Delta Lake tables up to date
+    Flush(flush::FlushArgs),
+    /// Look whether a data folder is whole, and name what is not; a server may run
+    Fsck(fsck::FsckArgs),
+    /// Copy a data folder as it is at one moment; a server may run
+    Backup(backup::BackupArgs),
+    /// Make a data folder from a backup
+    Restore(restore::RestoreArgs),
+    /// Merge the table files of a data folder
+    Compact(compact::CompactArgs),
     /// Read the configuration as `serve` would, and print what is in force
     CheckConfig(CommonArgs),
 }
@@ -76,6 +95,12 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Synth(args) => synth::run(&args),
+        Command::Flush(args) => flush::run(&args),
+        Command::Fsck(args) => return fsck::run(&args).unwrap_or(ExitCode::from(2)),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match outcome {

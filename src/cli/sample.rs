@@ -116,12 +116,12 @@ async fn ingest(
     bytes: Vec<u8>,
 ) -> anyhow::Result<()> {
     let object_id = object_id(flow, number)?;
-    if tams.catalog.read().await?.object(&object_id).is_none() {
+    let find = || tams.catalog.ask(|view| view.object(&object_id).map_err(crate::operations::OperationError::from));
+    if find().await?.is_none() {
         let request = StorageRequest { object_ids: Some(vec![object_id.clone()]), ..StorageRequest::default() };
         allocate_storage(tams, flow, request).await?;
     }
-    let state = tams.catalog.read().await?;
-    let object = state.object(&object_id).context("storage was not handed out")?;
+    let object = find().await?.context("storage was not handed out")?;
     if object.is_registered() {
         return Ok(());
     }

@@ -17,9 +17,31 @@ pub struct FlowSegment {
     pub sample_offset: Option<i64>,
     /// Deprecated since TAMS 8.0; kept and returned, not used.
     pub sample_count: Option<i64>,
+    /// The init object that its Object needs.
+    pub init_object: Option<ObjectId>,
+    /// Where its Object was first, unless that is [`FlowSegment::likely_place`].
+    pub object_place: Option<ObjectPlace>,
+}
+
+/// The Flow that an Object was first registered for and the start of the Object's timerange, which never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectPlace {
+    pub flow_id: FlowId,
+    /// [`TimeRange::start_key`], on the Object's own timeline.
+    pub start: i128,
+}
+
+impl ObjectPlace {
+    /// They have no timerange, and Flows share them.
+    pub const OF_INIT_OBJECTS: Self = Self { flow_id: FlowId::MIN, start: i128::MIN };
 }
 
 impl FlowSegment {
+    /// The place of the Object of a segment that was the Object's first, and uses it from its start.
+    pub fn likely_place(&self) -> Option<ObjectPlace> {
+        Some(ObjectPlace { flow_id: self.flow_id, start: self.used_object_timerange()?.start_key() })
+    }
+
     /// The part of the Object that is used, on the Object's own timeline; `None` where that leaves the range of times.
     pub fn used_object_timerange(&self) -> Option<TimeRange> {
         self.ts_offset.checked_neg().and_then(|back| self.timerange.shift(back))

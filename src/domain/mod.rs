@@ -28,7 +28,7 @@ pub use dialect::Dialect;
 pub use essence::{ContentFormat, Essence};
 pub use event::{Event, EventKind};
 pub use flow::{BitRate, CollectionItem, ContainerMapping, Flow, FlowStatus, MimeType, Rational, Technical};
-pub use flow_segment::FlowSegment;
+pub use flow_segment::{FlowSegment, ObjectPlace};
 pub use ids::{DeleteRequestId, FlowId, ObjectId, ProfileId, SourceId, StorageId, WebhookId};
 pub use object::{Allocation, CondemnedInstance, Instance, MediaObject, ObjectKind};
 pub use profile::Profile;

@@ -1,6 +1,8 @@
 //! Objects: the immutable bytes that segments refer to, and the places (instances) where they can be had.
 
-use super::{FlowId, MimeType, ObjectId, StorageId, TimeRange, UtcTime};
+use sha2::{Digest, Sha256};
+
+use super::{FlowId, MimeType, ObjectId, ObjectPlace, StorageId, TimeRange, UtcTime};
 
 /// An Object. Media objects carry essence; init objects what a decoder needs before it. The roles never swap.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,22 @@ pub struct CondemnedInstance {
 }
 
 impl MediaObject {
+    /// The key of bytes that this server keeps for an Object: the same for nobody else, and for no other Object that has
+    /// this id at another time. 32 lowercase hexadecimal digits.
+    pub fn own_key(id: &ObjectId, created: UtcTime) -> String {
+        let hash =
+            Sha256::new().chain_update(created.timestamp_micros().to_be_bytes()).chain_update(id.as_str()).finalize();
+        hash.iter().take(16).fold(String::with_capacity(32), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    /// Where it was first; init objects are all at one place.
+    pub fn place(&self) -> ObjectPlace {
+        match self.timerange {
+            Some(range) => ObjectPlace { flow_id: self.first_flow, start: range.start_key() },
+            None => ObjectPlace::OF_INIT_OBJECTS,
+        }
+    }
+
     /// Whether a segment or a media object has ever referred to it.
     pub fn is_registered(&self) -> bool {
         self.kind.is_some()

@@ -178,6 +178,12 @@ impl TimeRange {
         self.start <= other.start && other.end <= self.end
     }
 
+    /// Whether the time of a key ([`TimeRange::start_key`]) is in it.
+    #[must_use]
+    pub const fn holds_key(&self, key: i128) -> bool {
+        self.start <= key && key < self.end
+    }
+
     #[must_use]
     pub const fn contains_timestamp(&self, at: Timestamp) -> bool {
         let key = at.nanoseconds() * 2;

@@ -170,9 +170,14 @@ impl Courier {
         attempt: u32,
     ) -> Result<Result<u16, Failure>, End> {
         // Made anew each time: its URLs are signed for a limited time.
-        let Some(body) = self.delivery.shape.shape(event, webhook) else {
-            tracing::error!(webhook = %self.id, place = ?event.place, "an event of the log cannot be shown");
-            return Ok(Ok(0));
+        let body = match self.delivery.shape.shape(event, webhook).await {
+            Ok(Some(body)) => body,
+            Ok(None) => {
+                tracing::error!(webhook = %self.id, place = ?event.place, "an event of the log cannot be shown");
+                return Ok(Ok(0));
+            }
+            // Not the receiver's fault, and told all the same when it can be read again.
+            Err(error) => return Ok(Err(Failure { status: None, reason: error.to_string(), passing: true })),
         };
         let time = self.delivery.tams.clock.now();
         let watch = Stopwatch::start();

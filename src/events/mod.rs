@@ -13,7 +13,9 @@ mod vault;
 
 use std::time::Duration;
 
-use crate::catalog::LoggedEvent;
+use async_trait::async_trait;
+
+use crate::catalog::{LoggedEvent, ReadError};
 use crate::domain::Webhook;
 
 pub use delivery::{Delivery, run_delivery};
@@ -41,6 +43,8 @@ pub struct EventSettings {
 }
 
 /// Makes the JSON body of an event as this webhook wants it; `None` where there is nothing to show.
+#[async_trait]
 pub trait Shape: Send + Sync {
-    fn shape(&self, event: &LoggedEvent, webhook: &Webhook) -> Option<Vec<u8>>;
+    /// `None` for an event that cannot be shown.
+    async fn shape(&self, event: &LoggedEvent, webhook: &Webhook) -> Result<Option<Vec<u8>>, ReadError>;
 }

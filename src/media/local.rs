@@ -116,6 +116,18 @@ impl LocalMedia {
         Ok(LocalMedia { folder: Arc::new(folder) })
     }
 
+    /// For looking only, also while a server works on the folder: makes and clears away nothing.
+    pub fn open_to_read(root: PathBuf) -> LocalMedia {
+        let (objects, tmp) = (root.join("objects"), root.join("tmp"));
+        let (uploads, replacing) = (AtomicU64::new(0), Mutex::new(()));
+        LocalMedia { folder: Arc::new(Folder { root, objects, tmp, uploads, replacing }) }
+    }
+
+    /// The file of an object, whether or not it is there.
+    pub fn path(&self, key: &str) -> Result<PathBuf, MediaError> {
+        self.place(key).map(|(_, path)| path)
+    }
+
     /// Stores a body under a key: takes it in blocks, checks it, and makes it durable before it returns. An object that
     /// is there already is replaced at once and whole.
     ///
@@ -200,6 +212,8 @@ impl LocalMedia {
             let shard = objects.join(hex(&[shard]));
             let (entries, error) = match std::fs::read_dir(&shard) {
                 Ok(entries) => (Some(list_shard(entries, shard)), None),
+                // A folder that was restored has those that it needs.
+                Err(source) if source.kind() == ErrorKind::NotFound => (None, None),
                 Err(source) => (None, Some(Err(MediaError::io(&shard, source)))),
             };
             entries.into_iter().flatten().chain(error)

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{OperationError, Settings, Tams};
-use crate::catalog::{Change, State};
+use crate::catalog::{Change, View};
 use crate::domain::{Allocation, FlowId, Instance, MediaObject, MimeType, ObjectId, StorageId, UtcTime};
-use crate::media;
 
 const DEFAULT_LIMIT: u32 = 1;
 /// Objects in one request, at most; a larger `limit` is cut to it.
@@ -45,8 +44,7 @@ pub async fn allocate_storage(
             (0..count).map(|_| random_id(tams)).collect::<Result<_, _>>()?
         }
     };
-    let wanted: Vec<(ObjectId, String)> =
-        object_ids.into_iter().map(|id| (id, media::new_key(tams.clock.random_bytes()))).collect();
+    let wanted = object_ids;
     let settings = tams.settings.clone();
     tams.catalog
         .commit(512 * wanted.len() + 512, move |state, now| {
@@ -62,11 +60,11 @@ fn random_id(tams: &Tams) -> Result<ObjectId, OperationError> {
 }
 
 fn decide(
-    state: &State,
+    state: View<'_>,
     now: UtcTime,
     settings: &Settings,
     flow_id: FlowId,
-    wanted: &[(ObjectId, String)],
+    wanted: &[ObjectId],
     storage_id: Option<StorageId>,
     content_type: Option<&MimeType>,
 ) -> Result<(Vec<Change>, Vec<AllocatedObject>), OperationError> {
@@ -81,22 +79,31 @@ fn decide(
         return Err(OperationError::StorageNotFound(unknown));
     }
     let mut seen = BTreeSet::new();
-    if let Some((twice, _)) = wanted.iter().find(|(id, _)| !seen.insert(id)) {
+    if let Some(twice) = wanted.iter().find(|id| !seen.insert(*id)) {
         return Err(OperationError::ObjectTwice(twice.clone()));
     }
-    let taken: Vec<ObjectId> =
-        wanted.iter().filter(|(id, _)| state.object(id).is_some()).map(|(id, _)| id.clone()).collect();
+    let (mut taken, mut unread) = (Vec::new(), None);
+    for id in wanted {
+        match state.object(id) {
+            Ok(known) => taken.extend(known.map(|object| object.id.clone())),
+            // All that is missing is loaded at once.
+            Err(error) => unread = Some(error),
+        }
+    }
+    if let Some(error) = unread {
+        return Err(error.into());
+    }
     if !taken.is_empty() {
         return Err(OperationError::ObjectsExist(taken));
     }
     let expires = now + settings.object_timeout;
-    let allocated = wanted.iter().map(|(object_id, key)| AllocatedObject {
+    let allocated = wanted.iter().map(|object_id| AllocatedObject {
         object_id: object_id.clone(),
-        key: key.clone(),
+        key: MediaObject::own_key(object_id, now),
         content_type: content_type.clone(),
         expires,
     });
-    let changes = wanted.iter().map(|(id, key)| {
+    let changes = wanted.iter().map(|id| {
         Change::PutObject(Arc::new(MediaObject {
             id: id.clone(),
             kind: None,
@@ -105,7 +112,7 @@ fn decide(
             key_frame_count: None,
             init_object: None,
             allocation: Some(Allocation { content_type: content_type.clone(), expires }),
-            instances: vec![Instance::Controlled { storage_id: local, key: key.clone() }],
+            instances: vec![Instance::Controlled { storage_id: local, key: MediaObject::own_key(id, now) }],
             condemned_instances: Vec::new(),
             condemned: false,
             created: now,

@@ -9,11 +9,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{OperationError, Tams};
-use crate::catalog::Change;
-use crate::domain::{MediaObject, ObjectId};
+use crate::catalog::{Change, object_hash};
+use crate::domain::{MediaObject, ObjectId, ObjectPlace};
 
 /// Objects in one commit.
 const CHUNK: usize = 1_000;
+/// Objects in one question, which keeps the pages that it needs in memory.
+const QUESTION: usize = 100;
+/// Suspects that are judged at a time: the more, the fewer pages are read for each.
+const SUSPECTS: usize = 10_000;
 /// Allocations are looked at at least this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -31,19 +35,21 @@ pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
     condemn_expired(tams).await?;
     delete_condemned_instances(tams).await?;
     loop {
-        let condemned: Vec<Arc<MediaObject>> = tams.catalog.read().await?.condemned().take(CHUNK).cloned().collect();
-        if condemned.is_empty() {
+        let judged = judge_suspects(tams).await?;
+        let condemned: Vec<ObjectId> = tams.catalog.read().await?.condemned().take(CHUNK).cloned().collect();
+        if condemned.is_empty() && !judged {
             return Ok(done);
         }
-        let mut deleted: Vec<ObjectId> = Vec::new();
+        let objects = objects_of(tams, condemned).await?;
+        let mut deleted: Vec<(ObjectId, ObjectPlace)> = Vec::new();
         let mut failure = None;
-        for object in &condemned {
+        for object in &objects {
             // One that fails must not keep the others.
             match delete_bytes(tams, object).await {
                 Ok(had_bytes) => {
                     done.objects += 1;
                     done.with_bytes += u64::from(had_bytes);
-                    deleted.push(object.id.clone());
+                    deleted.push((object.id.clone(), object.place()));
                 }
                 Err(error) => failure = Some(error),
             }
@@ -51,14 +57,64 @@ pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
         let weight = 64 * deleted.len();
         tams.catalog
             .commit(weight, move |state, _| {
-                let still = deleted.iter().filter(|id| state.is_condemned(id));
-                Ok::<_, OperationError>((still.map(|id| Change::DeleteObject(id.clone())).collect(), ()))
+                let still = deleted.iter().filter(|(id, _)| state.is_condemned(id));
+                let gone = still.map(|(id, place)| Change::DeleteObject(id.clone(), *place));
+                Ok::<_, OperationError>((gone.collect(), ()))
             })
             .await?;
         if let Some(error) = failure {
             return Err(error);
         }
     }
+}
+
+async fn objects_of(tams: &Tams, ids: Vec<ObjectId>) -> Result<Vec<Arc<MediaObject>>, OperationError> {
+    let mut objects = Vec::with_capacity(ids.len());
+    for some in ids.chunks(QUESTION) {
+        let found = tams.catalog.ask(|view| {
+            let rows: Vec<_> = some.iter().map(|id| view.object(id)).collect();
+            rows.into_iter().collect::<Result<Vec<_>, _>>().map_err(OperationError::from)
+        });
+        objects.extend(found.await?.into_iter().flatten());
+    }
+    Ok(objects)
+}
+
+/// Condemns suspects that nothing refers to, and clears the others; false if there were none.
+async fn judge_suspects(tams: &Tams) -> Result<bool, OperationError> {
+    let state = tams.catalog.read().await?;
+    let mut suspects: Vec<ObjectId> = state.suspects().take(SUSPECTS).cloned().collect();
+    let any = !suspects.is_empty();
+    // References are sorted by it: each page of them is read once.
+    suspects.sort_by_cached_key(object_hash);
+    let mut judged: Vec<(ObjectId, bool)> = Vec::with_capacity(suspects.len());
+    for some in suspects.chunks(QUESTION) {
+        let referenced = tams.catalog.ask_of(&state, |view| {
+            let found: Vec<_> = some.iter().map(|id| view.is_referenced(id)).collect();
+            found.into_iter().collect::<Result<Vec<bool>, _>>().map_err(OperationError::from)
+        });
+        judged.extend(some.iter().cloned().zip(referenced.await?));
+    }
+    let seen = state.seq();
+    for some in judged.chunks(CHUNK) {
+        let some = some.to_vec();
+        tams.catalog
+            .commit(64 * some.len(), move |view, _| {
+                // What was registered meanwhile is in memory, unless it went to cold files: then they are asked again.
+                if view.flushed() > seen {
+                    return Ok((Vec::new(), ()));
+                }
+                // One that lost another reference meanwhile is judged again.
+                let still = some.iter().filter(|(id, _)| view.is_suspect_until(id, seen));
+                let verdicts = still.map(|(id, referenced)| {
+                    let is_free = *referenced || view.is_used_since(id, seen) || view.is_condemned(id);
+                    if is_free { Change::ClearObject(id.clone()) } else { Change::CondemnObject(id.clone()) }
+                });
+                Ok::<_, OperationError>((verdicts.collect(), ()))
+            })
+            .await?;
+    }
+    Ok(any)
 }
 
 /// Whether there were any.
@@ -82,13 +138,16 @@ async fn delete_condemned_instances(tams: &Tams) -> Result<(), OperationError> {
             tams.media.delete(&instance.key).await?;
         }
         tams.catalog
-            .commit(256 * condemned.len(), move |state, _| {
-                let rows = condemned.iter().filter_map(|was| {
-                    let mut object = MediaObject::clone(state.object(&was.id)?);
-                    object.condemned_instances.retain(|instance| !was.condemned_instances.contains(instance));
-                    Some(Change::PutObject(Arc::new(object)))
-                });
-                Ok::<_, OperationError>((rows.collect(), ()))
+            .commit(256 * condemned.len(), move |view, _| {
+                let mut changes = Vec::new();
+                for was in &condemned {
+                    if let Some(object) = view.object(&was.id)? {
+                        let mut object = MediaObject::clone(&object);
+                        object.condemned_instances.retain(|instance| !was.condemned_instances.contains(instance));
+                        changes.push(Change::PutObject(Arc::new(object)));
+                    }
+                }
+                Ok::<_, OperationError>((changes, ()))
             })
             .await?;
     }

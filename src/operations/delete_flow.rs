@@ -9,7 +9,7 @@ use super::edit_flow::touched;
 use super::put_flow::orphaned_source;
 use super::work_off_deletes::Deletion;
 use super::{OperationError, Tams};
-use crate::catalog::{Change, State};
+use crate::catalog::{Change, View};
 use crate::domain::{DeleteRequest, DeleteRequestId, Flow, FlowId, TimeRange, UtcTime};
 
 /// The request, where deleting goes on after this.
@@ -32,13 +32,13 @@ pub async fn delete_flow(tams: &Tams, id: FlowId) -> Result<Option<Arc<DeleteReq
 
 type Decided = (Vec<Change>, Option<Arc<DeleteRequest>>);
 
-fn decide(state: &State, now: UtcTime, deletion: &Deletion, at_once: usize) -> Result<Decided, OperationError> {
+fn decide(state: View<'_>, now: UtcTime, deletion: &Deletion, at_once: usize) -> Result<Decided, OperationError> {
     let id = deletion.flow_id;
     let flow = state.flow(id).ok_or(OperationError::FlowNotFound(id))?;
     if flow.read_only {
         return Err(OperationError::ReadOnly(id));
     }
-    let (mut changes, request) = deletion.decide(state, now, at_once);
+    let (mut changes, request) = deletion.decide(state, now, at_once)?;
     // Derived, so a read-only collector loses its member too.
     for collector in state.collectors_of(id).filter_map(|collector| state.flow(collector)) {
         let mut collector = Flow::clone(collector);
@@ -46,6 +46,6 @@ fn decide(state: &State, now: UtcTime, deletion: &Deletion, at_once: usize) -> R
         changes.push(touched(collector, now));
     }
     changes.push(Change::DeleteFlow(id));
-    changes.extend(orphaned_source(state, flow));
+    changes.extend(orphaned_source(&state, flow));
     Ok((changes, request))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::work_off_deletes::Deletion;
 use super::{OperationError, Tams};
-use crate::catalog::{Change, State};
+use crate::catalog::{Change, View};
 use crate::domain::{DeleteRequest, DeleteRequestId, FlowId, ObjectId, TimeRange, UtcTime};
 
 /// The request, where deleting goes on after this.
@@ -30,12 +30,12 @@ pub async fn delete_segments(
 
 type Decided = (Vec<Change>, (bool, Option<Arc<DeleteRequest>>));
 
-fn decide(state: &State, now: UtcTime, deletion: &Deletion, at_once: usize) -> Result<Decided, OperationError> {
+fn decide(state: View<'_>, now: UtcTime, deletion: &Deletion, at_once: usize) -> Result<Decided, OperationError> {
     let flow = state.flow(deletion.flow_id).ok_or(OperationError::FlowNotFound(deletion.flow_id))?;
     if flow.read_only {
         return Err(OperationError::ReadOnly(deletion.flow_id));
     }
-    let (changes, request) = deletion.decide(state, now, at_once);
+    let (changes, request) = deletion.decide(state, now, at_once)?;
     let changed = !changes.is_empty();
     Ok((changes, (changed, request)))
 }

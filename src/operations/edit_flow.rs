@@ -47,9 +47,9 @@ pub async fn edit_flow(
         .commit(edit.weight(), move |state, now| {
             let mut edit = edit.clone();
             if let (Some(meaning), Some(stored)) = (meaning, state.flow(id)) {
-                meaning(state, stored, &mut edit);
+                meaning(&state, stored, &mut edit);
             }
-            Ok((decide(state, now, id, edit)?, ()))
+            Ok((decide(&state, now, id, edit)?, ()))
         })
         .await
 }

@@ -17,7 +17,7 @@ pub struct ServiceEdit {
 pub async fn edit_service(tams: &Tams, edit: ServiceEdit) -> Result<(), OperationError> {
     let texts = [&edit.name, &edit.description].into_iter().flatten();
     let weight = 1_024 + texts.map(String::len).sum::<usize>();
-    tams.catalog.commit(weight, move |state, _| Ok((decide(state, &edit), ()))).await
+    tams.catalog.commit(weight, move |state, _| Ok((decide(&state, &edit), ()))).await
 }
 
 fn decide(state: &State, edit: &ServiceEdit) -> Vec<Change> {

@@ -43,7 +43,7 @@ pub async fn edit_source(
             if let (Some(meaning), Some(stored)) = (meaning, state.source(id)) {
                 meaning(stored, &mut edit);
             }
-            Ok((decide(state, now, id, edit)?, ()))
+            Ok((decide(&state, now, id, edit)?, ()))
         })
         .await
 }

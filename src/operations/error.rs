@@ -1,6 +1,6 @@
 //! Why an operation was refused or failed. Variants carry values; `api::error` gives each its status.
 
-use crate::catalog::CommitError;
+use crate::catalog::{CommitError, ReadError};
 use crate::domain::{
     ContentFormat, DeleteRequestId, FlowId, ObjectId, ProfileId, SourceId, StorageId, TimeRange, WebhookId,
 };
@@ -103,6 +103,8 @@ pub enum OperationError {
     Segment(#[from] SegmentRefusal),
     #[error(transparent)]
     Commit(#[from] CommitError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error(transparent)]
     Media(#[from] MediaError),
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{FlowView, SegmentView, SourceView};
-use crate::catalog::{Change, LoggedEvent, State};
+use crate::catalog::{Change, LoggedEvent, ReadError, View};
 use crate::domain::{EventKind, FlowId, FlowSegment, MediaObject, SourceId, TimeRange};
 
 #[derive(Debug, Clone)]
@@ -18,44 +18,51 @@ pub enum EventView {
 }
 
 /// `None` for an event whose rows are not in its entry, which would be damage.
-pub fn event_view(state: &State, logged: &LoggedEvent) -> Option<EventView> {
+pub fn event_view(view: View<'_>, logged: &LoggedEvent) -> Result<Option<EventView>, ReadError> {
     let event = &*logged.event;
-    Some(match event.kind {
+    Ok(match event.kind {
         EventKind::FlowCreated | EventKind::FlowUpdated => {
-            let flow = logged.rows().find_map(|change| match change {
+            let mut flows = logged.rows().filter_map(|change| match change {
                 Change::PutFlow(flow) => Some(flow),
                 _ => None,
-            })?;
-            EventView::Flow(FlowView {
-                collected_by: event.flow_collected_by.clone(),
-                segments_updated: event.segments_updated,
-                ..FlowView::new(state, flow)
+            });
+            flows.next().map(|flow| {
+                EventView::Flow(FlowView {
+                    collected_by: event.flow_collected_by.clone(),
+                    segments_updated: event.segments_updated,
+                    ..FlowView::new(&view, flow)
+                })
             })
         }
-        EventKind::FlowDeleted => EventView::FlowDeleted(event.flow_id?),
+        EventKind::FlowDeleted => event.flow_id.map(EventView::FlowDeleted),
         EventKind::SegmentsAdded => {
             let segments = logged.rows().filter_map(|change| match change {
-                Change::PutSegment(segment) => Some(segment_view(state, logged, segment)),
+                Change::PutSegment(segment) => Some(segment_view(view, logged, segment)),
                 _ => None,
             });
-            EventView::SegmentsAdded(event.flow_id?, segments.collect())
+            let segments = segments.collect::<Result<Vec<_>, _>>()?;
+            event.flow_id.map(|flow_id| EventView::SegmentsAdded(flow_id, segments))
         }
-        EventKind::SegmentsDeleted => EventView::SegmentsDeleted(event.flow_id?, event.timerange?),
+        EventKind::SegmentsDeleted => {
+            event.flow_id.zip(event.timerange).map(|(id, timerange)| EventView::SegmentsDeleted(id, timerange))
+        }
         EventKind::SourceCreated | EventKind::SourceUpdated => {
-            let source = logged.rows().find_map(|change| match change {
+            let mut sources = logged.rows().filter_map(|change| match change {
                 Change::PutSource(source) => Some(source),
                 _ => None,
-            })?;
-            let now = SourceView::new(state, source);
-            EventView::Source(SourceView { collected_by: event.source_collected_by.clone(), ..now })
+            });
+            sources.next().map(|source| {
+                let now = SourceView::new(&view, source);
+                EventView::Source(SourceView { collected_by: event.source_collected_by.clone(), ..now })
+            })
         }
-        EventKind::SourceDeleted => EventView::SourceDeleted(event.source_id),
+        EventKind::SourceDeleted => Some(EventView::SourceDeleted(event.source_id)),
     })
 }
 
 /// The segment may be gone again, and its Object with it: it was added all the same, only nowhere to be had.
-fn segment_view(state: &State, logged: &LoggedEvent, segment: &Arc<FlowSegment>) -> SegmentView {
-    SegmentView::new(state, segment).unwrap_or_else(|| SegmentView {
+fn segment_view(view: View<'_>, logged: &LoggedEvent, segment: &Arc<FlowSegment>) -> Result<SegmentView, ReadError> {
+    Ok(SegmentView::new(view, segment)?.unwrap_or_else(|| SegmentView {
         segment: segment.clone(),
         object: Arc::new(MediaObject {
             id: segment.object_id.clone(),
@@ -71,5 +78,5 @@ fn segment_view(state: &State, logged: &LoggedEvent, segment: &Arc<FlowSegment>)
             created: logged.committed,
         }),
         init_object: None,
-    })
+    }))
 }

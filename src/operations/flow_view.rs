@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::OperationError;
-use crate::catalog::State;
+use crate::catalog::{ReadError, State, View};
 use crate::domain::{Flow, FlowId, TimeRange, UtcTime};
 
 #[derive(Debug, Clone)]
@@ -29,9 +29,9 @@ impl FlowView {
     }
 
     /// Adds the extent, from first start to last end, of the Flow's segments that overlap `within`.
-    pub fn with_timerange(mut self, state: &State, within: TimeRange) -> Self {
-        self.timerange = Some(state.segments_extent(self.flow.id, within));
-        self
+    pub fn with_timerange(mut self, view: View<'_>, within: TimeRange) -> Result<Self, ReadError> {
+        self.timerange = Some(view.segments_extent(self.flow.id, within)?);
+        Ok(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::page::Page;
 use super::{OperationError, TagFilter};
-use crate::catalog::State;
+use crate::catalog::View;
 use crate::domain::{FlowId, MediaObject, ObjectId};
 
 #[derive(Debug, Clone)]
@@ -17,32 +17,30 @@ pub struct ObjectView {
 }
 
 /// Storage that was only handed out is not an Object yet, and one that lost its last reference is none any more.
-pub(super) fn registered_object<'a>(state: &'a State, id: &ObjectId) -> Result<&'a Arc<MediaObject>, OperationError> {
-    state
-        .object(id)
-        .filter(|object| object.is_registered() && !state.is_condemned(id))
-        // An init object goes with its last media object, which may still wait to be collected.
-        .filter(|object| state.flows_referring_to(object, None).next().is_some())
-        .ok_or_else(|| OperationError::ObjectNotFound(id.clone()))
+pub(super) fn registered_object(view: View<'_>, id: &ObjectId) -> Result<Arc<MediaObject>, OperationError> {
+    let not_found = || OperationError::ObjectNotFound(id.clone());
+    let object = view.object(id)?.filter(|object| object.is_registered() && !view.is_condemned(id));
+    let object = object.ok_or_else(not_found)?;
+    // One that lost its last reference may still wait to be collected.
+    view.flows_referring_to(id, None).next().transpose()?.ok_or_else(not_found)?;
+    Ok(object)
 }
 
 /// `flows` chooses by tags among the referring Flows; it does not hide the Object.
 pub fn get_object(
-    state: &State,
+    view: View<'_>,
     id: &ObjectId,
     flows: &TagFilter,
     after: Option<FlowId>,
     limit: usize,
 ) -> Result<ObjectView, OperationError> {
-    let object = registered_object(state, id)?;
-    let referring: Vec<FlowId> = state
-        .flows_referring_to(object, after)
-        .filter(|id| flows.is_empty() || state.flow(*id).is_some_and(|flow| flows.matches(&flow.tags)))
+    let object = registered_object(view, id)?;
+    let is_wanted = |id: &FlowId| flows.is_empty() || view.flow(*id).is_some_and(|flow| flows.matches(&flow.tags));
+    let referring = view
+        .flows_referring_to(id, after)
+        .filter(|found| found.as_ref().map_or(true, is_wanted))
         .take(limit.saturating_add(1))
-        .collect();
-    Ok(ObjectView {
-        object: object.clone(),
-        init_object: object.init_object.as_ref().and_then(|id| state.object(id)).cloned(),
-        referenced_by_flows: Page::cut(referring, limit, |id| *id),
-    })
+        .collect::<Result<Vec<FlowId>, _>>()?;
+    let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.object(id))?;
+    Ok(ObjectView { object, init_object, referenced_by_flows: Page::cut(referring, limit, |id| *id) })
 }

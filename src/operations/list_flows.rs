@@ -1,11 +1,12 @@
 //! Flows that match a filter, in a chosen order, a page at a time.
 //! Spec: GET_flows
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::page::{Cursor, Page, PageRequest, SortKey};
 use super::{FlowView, TagFilter};
-use crate::catalog::State;
+use crate::catalog::{ReadError, View};
 use crate::domain::{ContentFormat, Flow, FlowId, FlowStatus, ProfileId, SourceId, TimeRange};
 
 #[derive(Debug, Clone, Default)]
@@ -46,34 +47,47 @@ pub enum FlowSort {
 }
 
 pub fn list_flows(
-    state: &State,
+    state: View<'_>,
     filter: &FlowFilter,
     sort: FlowSort,
     reverse_order: bool,
     page: &PageRequest<Cursor<FlowId>>,
-) -> Page<FlowView, Cursor<FlowId>> {
+) -> Result<Page<FlowView, Cursor<FlowId>>, ReadError> {
     let key = |flow: &Flow| match sort {
         FlowSort::Created => SortKey::Time(flow.created),
         FlowSort::MetadataUpdated => SortKey::Time(flow.metadata_updated),
         FlowSort::Label => SortKey::Text(flow.label.clone()),
     };
+    // Looked at to the end, so that all that is missing is loaded at once.
+    let unread = Cell::new(None);
     let flows = super::page::select(
         state.flows(),
         |flow: &Arc<Flow>| Cursor { key: key(flow), id: flow.id },
-        |flow| filter.matches(state, flow),
+        |flow| {
+            filter.matches(state, flow).unwrap_or_else(|error| {
+                unread.set(Some(error));
+                false
+            })
+        },
         reverse_order,
         page,
     );
-    Page { items: flows.items.iter().map(|flow| FlowView::new(state, flow)).collect(), next: flows.next }
+    match unread.take() {
+        Some(error) => Err(error),
+        None => {
+            let items = flows.items.iter().map(|flow| FlowView::new(&state, flow)).collect();
+            Ok(Page { items, next: flows.next })
+        }
+    }
 }
 
 impl FlowFilter {
-    fn matches(&self, state: &State, flow: &Flow) -> bool {
+    fn matches(&self, state: View<'_>, flow: &Flow) -> Result<bool, ReadError> {
         fn holds<T: PartialEq>(wanted: &Option<T>, has: impl FnOnce() -> Option<T>) -> bool {
             wanted.is_none() || *wanted == has()
         }
         let frame = flow.technical.essence.video_frame();
-        holds(&self.source_id, || Some(flow.source_id))
+        Ok(holds(&self.source_id, || Some(flow.source_id))
             && holds(&self.format, || Some(flow.format()))
             && holds(&self.status, || flow.status)
             && holds(&self.profile_id, || flow.profile_id)
@@ -93,8 +107,10 @@ impl FlowFilter {
             }
             && match self.timerange {
                 None => true,
-                Some(wanted) if wanted.is_never() => state.segments_extent(flow.id, TimeRange::ETERNITY).is_never(),
-                Some(wanted) => state.segments_extent(flow.id, TimeRange::ETERNITY).overlaps(&wanted),
-            }
+                Some(wanted) => {
+                    let extent = state.segments_extent(flow.id, TimeRange::ETERNITY)?;
+                    if wanted.is_never() { extent.is_never() } else { extent.overlaps(&wanted) }
+                }
+            })
     }
 }

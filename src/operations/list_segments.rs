@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::page::Page;
-use crate::catalog::{SegmentScan, State};
+use crate::catalog::{ReadError, SegmentScan, View};
 use crate::domain::{FlowId, FlowSegment, MediaObject, ObjectId, TimeRange};
 
 #[derive(Debug, Clone)]
@@ -28,27 +28,47 @@ pub struct SegmentView {
 }
 
 /// Segments of an unknown Flow are none, as the specification has it. The page's cursor is a start key.
-pub fn list_segments(state: &State, filter: &SegmentFilter) -> Page<SegmentView, i128> {
+pub fn list_segments(view: View<'_>, filter: &SegmentFilter) -> Result<Page<SegmentView, i128>, ReadError> {
     let scan = SegmentScan {
         flow_id: filter.flow_id,
         timerange: filter.timerange,
         reverse_order: filter.reverse_order,
         after: filter.after,
     };
-    let items: Vec<SegmentView> = state
-        .scan_segments(&scan)
-        .filter(|segment| filter.object_id.as_ref().is_none_or(|id| *id == segment.object_id))
-        .filter_map(|segment| SegmentView::new(state, segment))
-        .take(filter.limit.saturating_add(1))
-        .collect();
-    Page::cut(items, filter.limit, |view| view.segment.timerange.start_key())
+    let wanted = filter.limit.saturating_add(1);
+    let mut segments = Vec::new();
+    match &filter.object_id {
+        None => {
+            for segment in view.scan_segments(&scan).take(wanted) {
+                segments.push(segment?);
+            }
+        }
+        Some(id) => {
+            for segment in view.segments_using(&scan, id).take(wanted) {
+                segments.push(segment?);
+            }
+        }
+    }
+    let mut items = Vec::with_capacity(segments.len());
+    let mut unread = None;
+    for segment in &segments {
+        match SegmentView::new(view, segment) {
+            Ok(item) => items.extend(item),
+            // All that is missing is loaded at once.
+            Err(error) => unread = Some(error),
+        }
+    }
+    match unread {
+        Some(error) => Err(error),
+        None => Ok(Page::cut(items, filter.limit, |view| view.segment.timerange.start_key())),
+    }
 }
 
 impl SegmentView {
     /// `None` cannot happen: a segment keeps its Object in the catalogue.
-    pub(super) fn new(state: &State, segment: &Arc<FlowSegment>) -> Option<Self> {
-        let object = state.object(&segment.object_id)?.clone();
-        let init_object = object.init_object.as_ref().and_then(|id| state.object(id)).cloned();
-        Some(Self { segment: segment.clone(), object, init_object })
+    pub(super) fn new(view: View<'_>, segment: &Arc<FlowSegment>) -> Result<Option<Self>, ReadError> {
+        let Some(object) = view.object_of(segment)? else { return Ok(None) };
+        let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.object(id))?;
+        Ok(Some(Self { segment: segment.clone(), object, init_object }))
     }
 }

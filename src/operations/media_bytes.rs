@@ -2,12 +2,13 @@
 //! Spec: the put_url of POST_flows-flowId-storage, and get_urls
 
 use std::error::Error;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
 
 use super::{OperationError, Tams};
-use crate::catalog::State;
+use crate::catalog::View;
 use crate::domain::{MediaObject, MimeType, ObjectId};
 use crate::media::{Expect, MediaError, MediaFile};
 
@@ -31,8 +32,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    let state = tams.catalog.read().await?;
-    let object = kept_object(&state, object_id, key)?;
+    let object = tams.catalog.ask(|view| kept_object(view, object_id, key)).await?;
     if object.is_registered() && tams.media.stat(key).await?.is_some() {
         return Err(OperationError::BytesImmutable(object_id.clone()));
     }
@@ -43,9 +43,13 @@ where
     }
     // Asked again when the body is complete: it may have been registered, or be gone, by then.
     let accept = {
-        let (catalog, object_id, key) = (tams.catalog.clone(), object_id.clone(), key.to_owned());
+        let (catalog, object, key) = (tams.catalog.clone(), object.clone(), key.to_owned());
         move |exists: bool| {
-            kept_object(&catalog.snapshot(), &object_id, &key).is_ok_and(|object| !(exists && object.is_registered()))
+            let state = catalog.snapshot();
+            // Whatever happens to it happens in memory; what is not there is as it was.
+            let now = state.recent_object(&object.id).unwrap_or_else(|| Some(object.clone()));
+            let kept = now.filter(|object| !state.is_condemned(&object.id) && has_key(object, &key));
+            kept.is_some_and(|object| !(exists && object.is_registered()))
         }
     };
     match tams.media.write(key, body, expect, accept).await {
@@ -57,8 +61,7 @@ where
 
 /// Opens an Object's bytes, with their media type. What is opened can be read to its end even if it is deleted meanwhile.
 pub async fn read_media(tams: &Tams, object_id: &ObjectId, key: &str) -> Result<(MediaFile, MimeType), OperationError> {
-    let state = tams.catalog.read().await?;
-    let object = kept_object(&state, object_id, key)?;
+    let object = tams.catalog.ask(|view| kept_object(view, object_id, key)).await?;
     let missing = || OperationError::ObjectNotFound(object_id.clone());
     let content_type = object.allocation.as_ref().map(|allocation| allocation.content_type.clone());
     let file = tams.media.open_object(key).await?;
@@ -78,10 +81,16 @@ pub async fn read_media(tams: &Tams, object_id: &ObjectId, key: &str) -> Result<
 }
 
 /// The Object, if the key is that of its bytes and they are not about to go.
-fn kept_object<'a>(state: &'a State, object_id: &ObjectId, key: &str) -> Result<&'a MediaObject, OperationError> {
-    state
-        .object(object_id)
-        .map(|object| &**object)
-        .filter(|object| !state.is_condemned(object_id) && object.controlled().any(|(_, known)| known == key))
-        .ok_or_else(|| OperationError::ObjectNotFound(object_id.clone()))
+fn kept_object(view: View<'_>, object_id: &ObjectId, key: &str) -> Result<Arc<MediaObject>, OperationError> {
+    let not_found = || OperationError::ObjectNotFound(object_id.clone());
+    let object = view.object(object_id)?.filter(|object| !view.is_condemned(object_id) && has_key(object, key));
+    // One that lost its last reference may still wait to be condemned.
+    if view.is_suspect(object_id) && !view.is_referenced(object_id)? {
+        return Err(not_found());
+    }
+    object.ok_or_else(not_found)
+}
+
+fn has_key(object: &MediaObject, key: &str) -> bool {
+    object.controlled().any(|(_, known)| known == key)
 }

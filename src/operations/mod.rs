@@ -31,6 +31,9 @@ mod tag_filter;
 mod webhook_progress;
 mod work_off_deletes;
 
+#[cfg(test)]
+mod crash_tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

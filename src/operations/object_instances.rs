@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::get_object::registered_object;
 use super::register_segments::is_http_url;
 use super::{OperationError, Tams};
-use crate::catalog::{Change, State};
+use crate::catalog::{Change, View};
 use crate::domain::{CondemnedInstance, Instance, MediaObject, ObjectId, StorageId};
 
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub async fn add_instance(tams: &Tams, object_id: ObjectId, instance: NewInstanc
 }
 
 fn decide_add(
-    state: &State,
+    state: View<'_>,
     backend_label: &str,
     object_id: &ObjectId,
     instance: &NewInstance,
@@ -78,7 +78,7 @@ fn decide_add(
             if !is_http_url(url) {
                 return Err(OperationError::NotAUrl(url.chars().take(128).collect()));
             }
-            let mut object = MediaObject::clone(object);
+            let mut object = MediaObject::clone(&object);
             object.instances.push(Instance::Uncontrolled { url: url.clone(), label: Some(label.clone()) });
             Ok(vec![Change::PutObject(Arc::new(object))])
         }
@@ -104,13 +104,13 @@ pub async fn delete_instance(
 }
 
 fn decide_delete(
-    state: &State,
+    state: View<'_>,
     backend_label: &str,
     object_id: &ObjectId,
     storage_id: Option<&str>,
     label: Option<&str>,
 ) -> Result<Vec<Change>, OperationError> {
-    let mut object = MediaObject::clone(registered_object(state, object_id)?);
+    let mut object = MediaObject::clone(&*registered_object(state, object_id)?);
     let backend: Option<StorageId> = storage_id.and_then(|id| id.parse().ok());
     let wanted = match (storage_id, label) {
         (Some(wanted), None) | (None, Some(wanted)) => wanted,

@@ -30,7 +30,7 @@ impl ProfileRequest {
 pub async fn create_profile(tams: &Tams, request: ProfileRequest) -> Result<Arc<Profile>, OperationError> {
     tams.catalog
         .commit(request.weight(), move |state, now| {
-            let profile = Arc::new(decide(state, now, &request)?);
+            let profile = Arc::new(decide(&state, now, &request)?);
             Ok((vec![Change::PutProfile(profile.clone())], profile))
         })
         .await

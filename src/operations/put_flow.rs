@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{FlowView, OperationError, Tams, flow_collection};
-use crate::catalog::{Change, State};
+use crate::catalog::{Change, State, View};
 use crate::domain::{
     BitRate, CollectionItem, Flow, FlowId, FlowStatus, ProfileId, Source, SourceId, Tags, Technical, TimeRange,
     UtcTime, tags,
@@ -69,7 +69,7 @@ pub async fn put_flow(
             let request = match (meaning, state.flow(request.id)) {
                 (Some(meaning), Some(stored)) => {
                     let mut meant = request.clone();
-                    meaning(state, stored, &mut meant);
+                    meaning(&state, stored, &mut meant);
                     Cow::Owned(meant)
                 }
                 _ => Cow::Borrowed(&request),
@@ -78,14 +78,14 @@ pub async fn put_flow(
             let outcome = if state.flow(request.id).is_some() {
                 PutFlow::Updated
             } else {
-                PutFlow::Created(Box::new(FlowView::new(state, &flow)))
+                PutFlow::Created(Box::new(FlowView::new(&state, &flow)))
             };
             Ok((changes, outcome))
         })
         .await
 }
 
-fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flow>, Vec<Change>), OperationError> {
+fn decide(state: View<'_>, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flow>, Vec<Change>), OperationError> {
     let existing = state.flow(request.id);
     if existing.is_some_and(|flow| flow.read_only) {
         return Err(OperationError::ReadOnly(request.id));
@@ -110,11 +110,11 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
     }
     if technical.container.is_none()
         && existing.is_some_and(|flow| flow.technical.container.is_some())
-        && !state.segments_extent(request.id, TimeRange::ETERNITY).is_never()
+        && !state.segments_extent(request.id, TimeRange::ETERNITY)?.is_never()
     {
         return Err(OperationError::ContainerInUse(request.id));
     }
-    flow_collection::check(state, request.id, request.source_id, &request.flow_collection)?;
+    flow_collection::check(&state, request.id, request.source_id, &request.flow_collection)?;
 
     let flow = Arc::new(Flow {
         id: request.id,
@@ -159,7 +159,7 @@ fn decide(state: &State, now: UtcTime, request: &FlowRequest) -> Result<(Arc<Flo
     }
     changes.push(Change::PutFlow(flow.clone()));
     if let Some(old) = existing.filter(|old| old.source_id != request.source_id) {
-        changes.extend(orphaned_source(state, old));
+        changes.extend(orphaned_source(&state, old));
     }
     Ok((flow, changes))
 }

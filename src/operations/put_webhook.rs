@@ -48,7 +48,7 @@ pub async fn create_webhook(tams: &Tams, request: WebhookRequest) -> Result<Arc<
             if state.webhooks().count() >= MAX_WEBHOOKS {
                 return Err(OperationError::TooManyWebhooks(MAX_WEBHOOKS));
             }
-            let webhook = Arc::new(fresh(request.clone(), id, now, end_of(state)));
+            let webhook = Arc::new(fresh(request.clone(), id, now, end_of(&state)));
             Ok((vec![Change::PutWebhook(webhook.clone())], webhook))
         })
         .await
@@ -58,7 +58,7 @@ pub async fn put_webhook(tams: &Tams, id: WebhookId, request: WebhookRequest) ->
     tams.catalog
         .commit(WEIGHT, move |state, _| {
             let old = state.webhook(id).ok_or(OperationError::WebhookNotFound(id))?;
-            let webhook = Arc::new(replacement(old, request.clone(), end_of(state))?);
+            let webhook = Arc::new(replacement(old, request.clone(), end_of(&state))?);
             let changes = if webhook == *old { Vec::new() } else { vec![Change::PutWebhook(webhook.clone())] };
             Ok((changes, webhook))
         })
@@ -97,7 +97,7 @@ pub async fn put_webhook_to(
                         tags: old.tags.clone(),
                         ..request.clone()
                     };
-                    let webhook = replacement(old, request, end_of(state))?;
+                    let webhook = replacement(old, request, end_of(&state))?;
                     if webhook == **old {
                         return Ok((Vec::new(), ()));
                     }
@@ -106,7 +106,7 @@ pub async fn put_webhook_to(
                 None if state.webhooks().count() >= MAX_WEBHOOKS => {
                     return Err(OperationError::TooManyWebhooks(MAX_WEBHOOKS));
                 }
-                None => fresh(request.clone(), id, now, end_of(state)),
+                None => fresh(request.clone(), id, now, end_of(&state)),
             };
             Ok((vec![Change::PutWebhook(Arc::new(webhook))], ()))
         })

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{OperationError, SegmentRefusal, Tams};
-use crate::catalog::{Change, Draft, State};
+use crate::catalog::{Change, Draft, ReadError, View};
 use crate::domain::{
     Flow, FlowId, FlowSegment, Instance, MediaObject, ObjectId, ObjectKind, TimeRange, Timestamp, UtcTime,
 };
@@ -56,7 +56,7 @@ pub async fn register_segments(
 type Decided = (Vec<Change>, Vec<Result<(), SegmentRefusal>>);
 
 fn decide(
-    state: &State,
+    state: View<'_>,
     now: UtcTime,
     backend_label: &str,
     flow_id: FlowId,
@@ -70,16 +70,20 @@ fn decide(
         return Err(OperationError::NoContainer(flow_id));
     }
     let mut draft = Draft::new(state, now);
-    let outcomes = requests
-        .iter()
-        .map(|request| {
-            let rules = Rules { state: draft.state(), now, backend_label, flow, request };
-            let changes = rules.decide()?;
-            draft.extend(changes);
-            Ok(())
-        })
-        .collect();
-    Ok((draft.into_changes(), outcomes))
+    let mut outcomes = Vec::with_capacity(requests.len());
+    let mut unread = None;
+    for request in requests {
+        let rules = Rules { state: draft.view(), now, backend_label, flow, request };
+        match rules.decide() {
+            Ok(outcome) => outcomes.push(outcome.map(|changes| draft.extend(changes))),
+            // The others may have something to load as well.
+            Err(error) => unread = Some(error),
+        }
+    }
+    match unread {
+        Some(error) => Err(error.into()),
+        None => Ok((draft.into_changes(), outcomes)),
+    }
 }
 
 /// A URL that players can fetch from elsewhere.
@@ -88,9 +92,28 @@ pub(super) fn is_http_url(url: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !url.contains(char::is_whitespace))
 }
 
+/// Why a segment is not decided for.
+enum No {
+    Refused(SegmentRefusal),
+    /// Nothing is decided.
+    Unread(ReadError),
+}
+
+impl From<SegmentRefusal> for No {
+    fn from(refusal: SegmentRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ReadError> for No {
+    fn from(error: ReadError) -> Self {
+        Self::Unread(error)
+    }
+}
+
 /// The rules for one segment, against the state it would land on.
 struct Rules<'a> {
-    state: &'a State,
+    state: View<'a>,
     now: UtcTime,
     backend_label: &'a str,
     flow: &'a Flow,
@@ -98,35 +121,46 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn decide(&self) -> Result<Vec<Change>, SegmentRefusal> {
-        let segment = self.segment()?;
+    fn decide(&self) -> Result<Result<Vec<Change>, SegmentRefusal>, ReadError> {
+        match self.try_decide() {
+            Ok(changes) => Ok(Ok(changes)),
+            Err(No::Refused(refusal)) => Ok(Err(refusal)),
+            Err(No::Unread(error)) => Err(error),
+        }
+    }
+
+    fn try_decide(&self) -> Result<Vec<Change>, No> {
+        let mut segment = self.segment()?;
         let used = segment.used_object_timerange().ok_or(SegmentRefusal::OffsetOutOfRange(segment.timerange))?;
-        let object = self.state.object(&segment.object_id);
+        let object = self.state.object(&segment.object_id)?;
         if self.state.is_condemned(&segment.object_id) {
-            return Err(SegmentRefusal::ObjectCondemned(segment.object_id));
+            return Err(SegmentRefusal::ObjectCondemned(segment.object_id).into());
         }
-        let mut changes = match object {
+        let (object, mut changes) = match object {
             Some(object) if object.is_registered() => {
-                self.check_reuse(object, used)?;
-                Vec::new()
+                self.check_reuse(&object, used)?;
+                (object, Vec::new())
             }
-            object => self.first_registration(object, used)?,
+            object => self.first_registration(object.as_deref(), used)?,
         };
+        segment.init_object.clone_from(&object.init_object);
+        segment.object_place = Some(object.place()).filter(|place| Some(*place) != segment.likely_place());
         let (flow_id, new) = (self.flow.id, segment.timerange);
-        if let Some(request) = self.state.deletion_in_the_way(flow_id, new, &segment.object_id) {
+        if let Some(request) = self.state.deletion_in_the_way(flow_id, new, &segment.object_id)? {
             let remaining = request.timerange_remaining;
-            return Err(SegmentRefusal::DeletionRunning { flow_id, new, remaining });
+            return Err(SegmentRefusal::DeletionRunning { flow_id, new, remaining }.into());
         }
-        if let Some(existing) = self.state.overlapping_segment(self.flow.id, segment.timerange) {
+        if let Some(existing) = self.state.overlapping_segment(self.flow.id, segment.timerange)? {
             // The same registration again, as after an answer that got lost: it stands, nothing changes.
-            return if **existing == segment && changes.is_empty() {
+            return if *existing == segment && changes.is_empty() {
                 Ok(Vec::new())
             } else {
                 Err(SegmentRefusal::Overlap {
                     flow_id: self.flow.id,
                     new: segment.timerange,
                     existing: existing.timerange,
-                })
+                }
+                .into())
             };
         }
         changes.push(Change::PutSegment(Arc::new(segment)));
@@ -156,6 +190,9 @@ impl Rules<'_> {
             last_duration: request.last_duration,
             sample_offset: request.sample_offset,
             sample_count: request.sample_count,
+            // Both follow from the Object.
+            init_object: None,
+            object_place: None,
         })
     }
 
@@ -186,6 +223,10 @@ impl Rules<'_> {
         if !has.contains(&used) {
             return Err(SegmentRefusal::OutsideObject { object_id: object_id(), used, object_timerange: has });
         }
+        // Its init object may have gone before it: nothing refers to either.
+        if let Some(init) = object.init_object.as_ref().filter(|init| self.state.is_condemned(init)) {
+            return Err(SegmentRefusal::ObjectCondemned(init.clone()));
+        }
         Ok(())
     }
 
@@ -206,14 +247,14 @@ impl Rules<'_> {
     /// The Object's first segment fixes what is known of it. It was allocated for this Flow, or lives elsewhere.
     fn first_registration(
         &self,
-        allocated: Option<&Arc<MediaObject>>,
+        allocated: Option<&MediaObject>,
         used: TimeRange,
-    ) -> Result<Vec<Change>, SegmentRefusal> {
+    ) -> Result<(Arc<MediaObject>, Vec<Change>), No> {
         let request = self.request;
         let object_timerange = request.object_timerange.unwrap_or(used);
         if !object_timerange.contains(&used) {
             let object_id = request.object_id.clone();
-            return Err(SegmentRefusal::OutsideObject { object_id, used, object_timerange });
+            return Err(SegmentRefusal::OutsideObject { object_id, used, object_timerange }.into());
         }
         let uncontrolled = self.uncontrolled_instances()?;
         let mut object = match allocated {
@@ -221,7 +262,9 @@ impl Rules<'_> {
                 self.check_allocation(allocated)?;
                 MediaObject::clone(allocated)
             }
-            None if uncontrolled.is_empty() => return Err(SegmentRefusal::ObjectUnknown(request.object_id.clone())),
+            None if uncontrolled.is_empty() => {
+                return Err(SegmentRefusal::ObjectUnknown(request.object_id.clone()).into());
+            }
             None => MediaObject {
                 id: request.object_id.clone(),
                 kind: None,
@@ -242,8 +285,9 @@ impl Rules<'_> {
         object.key_frame_count = request.key_frame_count;
         object.init_object.clone_from(&request.init_object_id);
         object.instances.extend(uncontrolled);
-        changes.push(Change::PutObject(Arc::new(object)));
-        Ok(changes)
+        let object = Arc::new(object);
+        changes.push(Change::PutObject(object.clone()));
+        Ok((object, changes))
     }
 
     fn check_allocation(&self, object: &MediaObject) -> Result<(), SegmentRefusal> {
@@ -281,26 +325,26 @@ impl Rules<'_> {
     }
 
     /// The init object of a new media object: used before, or registered now.
-    fn init_object(&self) -> Result<Vec<Change>, SegmentRefusal> {
+    fn init_object(&self) -> Result<Vec<Change>, No> {
         let id = match (&self.request.init_object_id, self.flow_has_init_segments()) {
             (None, false) => return Ok(Vec::new()),
-            (None, true) => return Err(SegmentRefusal::InitMissing(self.flow.id)),
-            (Some(_), false) => return Err(SegmentRefusal::InitUnexpected(self.flow.id)),
+            (None, true) => return Err(SegmentRefusal::InitMissing(self.flow.id).into()),
+            (Some(_), false) => return Err(SegmentRefusal::InitUnexpected(self.flow.id).into()),
             (Some(id), true) => id,
         };
         if *id == self.request.object_id {
-            return Err(SegmentRefusal::MediaAsInit(id.clone()));
+            return Err(SegmentRefusal::MediaAsInit(id.clone()).into());
         }
         if self.state.is_condemned(id) {
-            return Err(SegmentRefusal::ObjectCondemned(id.clone()));
+            return Err(SegmentRefusal::ObjectCondemned(id.clone()).into());
         }
-        let object = self.state.object(id).ok_or_else(|| SegmentRefusal::ObjectUnknown(id.clone()))?;
+        let object = self.state.object(id)?.ok_or_else(|| SegmentRefusal::ObjectUnknown(id.clone()))?;
         match object.kind {
             Some(ObjectKind::Init) => Ok(Vec::new()),
-            Some(ObjectKind::Media) => Err(SegmentRefusal::MediaAsInit(id.clone())),
+            Some(ObjectKind::Media) => Err(SegmentRefusal::MediaAsInit(id.clone()).into()),
             None => {
-                self.check_allocation(object)?;
-                let mut init = MediaObject::clone(object);
+                self.check_allocation(&object)?;
+                let mut init = MediaObject::clone(&object);
                 init.kind = Some(ObjectKind::Init);
                 Ok(vec![Change::PutObject(Arc::new(init))])
             }

@@ -1,6 +1,6 @@
 //! Deletions that are too long for one commit: each commit takes a stretch and says in the request's row what is left,
 //! so that a restart goes on where the last commit ended. Readers see nothing of the segments from the first moment on
-//! (`catalog::State::scan_segments`).
+//! (`catalog::View::scan_segments`).
 //! Spec: GET_flow-delete-requests-request-id; asked for by DELETE_flows-flowId and DELETE_flows-flowId-segments
 
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{OperationError, Tams};
-use crate::catalog::{Change, SegmentKey, State};
+use super::{OperationError, Tams, collect_objects};
+use crate::catalog::{Change, Draft, ReadError, SegmentKey, View};
 use crate::domain::{DeleteRequest, DeleteRequestId, DeleteStatus, FlowId, FlowSegment, ObjectId, TimeRange, UtcTime};
 
 /// How long a finished request can still be asked for.
 const EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Finished requests that one commit forgets, at most.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
+/// Objects that may wait to be looked at or collected before more segments are deleted.
+const MOST_IN_DOUBT: usize = 20_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -51,42 +53,57 @@ impl Deletion {
     /// The changes that delete the segments, or that ask for it; then with the request.
     ///
     /// Asked for is what is there now, from the first segment to the last: what is registered beside it later stays.
-    pub fn decide(&self, state: &State, now: UtcTime, at_once: usize) -> (Vec<Change>, Option<Arc<DeleteRequest>>) {
+    pub fn decide(
+        &self,
+        view: View<'_>,
+        now: UtcTime,
+        at_once: usize,
+    ) -> Result<(Vec<Change>, Option<Arc<DeleteRequest>>), ReadError> {
         let wanted = self.request(self.timerange, now);
-        let mut inside = state.still_to_delete(&wanted);
-        let first: Vec<_> = inside.by_ref().take(at_once).collect();
-        let more = inside.next().and_then(|_| state.last_to_delete(&wanted));
-        match (first.first(), more) {
+        let mut inside = view.still_to_delete(&wanted);
+        let first = inside.by_ref().take(at_once).collect::<Result<Vec<_>, _>>()?;
+        let more = inside.next().transpose()?.map_or(Ok(None), |_| view.last_to_delete(&wanted))?;
+        Ok(match (first.first(), more) {
             (Some(first), Some(last)) => {
                 let request = Arc::new(self.request(first.timerange.hull(&last.timerange), now));
                 (vec![Change::PutDeleteRequest(request.clone())], Some(request))
             }
-            _ => (deletion_of(&wanted, &first), None),
-        }
+            _ => (deletion_of(view, now, &wanted, &first)?, None),
+        })
     }
 }
 
 /// Deletes segments that follow each other among those of a request.
-fn deletion_of(request: &DeleteRequest, segments: &[&Arc<FlowSegment>]) -> Vec<Change> {
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Vec::new() };
-    match request.object_id {
+fn deletion_of(
+    view: View<'_>,
+    now: UtcTime,
+    request: &DeleteRequest,
+    segments: &[Arc<FlowSegment>],
+) -> Result<Vec<Change>, ReadError> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
+    let mut draft = Draft::new(view, now);
+    draft.extend(match request.object_id {
         Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
         // However many: one change.
         None => {
             let timerange = first.timerange.hull(&last.timerange);
             vec![Change::DeleteSegmentsWithin { flow_id: request.flow_id, timerange }]
         }
-    }
+    });
+    let consequences = draft.view().after_deleting(request.flow_id, segments, view)?;
+    draft.extend(consequences);
+    Ok(draft.into_changes())
 }
 
 /// The next stretch of a request, and what is left of it.
-fn decide(state: &State, now: UtcTime, id: DeleteRequestId, at_once: usize) -> Vec<Change> {
-    let Some(request) = state.delete_request(id).filter(|request| !request.is_done()) else { return Vec::new() };
-    let mut left = state.still_to_delete(request);
-    let stretch: Vec<_> = left.by_ref().take(at_once.max(1)).collect();
-    let next = left.next();
-    let mut changes = deletion_of(request, &stretch);
-    let (status, timerange_remaining) = match next {
+fn decide(view: View<'_>, now: UtcTime, id: DeleteRequestId, at_once: usize) -> Result<Vec<Change>, ReadError> {
+    let unfinished = view.state().delete_request(id).filter(|request| !request.is_done());
+    let Some(request) = unfinished else { return Ok(Vec::new()) };
+    let mut left = view.still_to_delete(request);
+    let stretch = left.by_ref().take(at_once.max(1)).collect::<Result<Vec<_>, _>>()?;
+    let next = left.next().transpose()?;
+    let mut changes = deletion_of(view, now, request, &stretch)?;
+    let (status, timerange_remaining) = match &next {
         Some(next) => {
             let (start, end) = (next.timerange.start_key(), request.timerange_remaining.end_key());
             (DeleteStatus::Started, TimeRange::from_keys(start, end))
@@ -100,17 +117,22 @@ fn decide(state: &State, now: UtcTime, id: DeleteRequestId, at_once: usize) -> V
         expiry: next.is_none().then(|| now + EXPIRY),
         ..DeleteRequest::clone(request)
     })));
-    changes
+    Ok(changes)
 }
 
 /// Works off all requests that wait, the oldest first, and forgets those that are past their expiry.
 pub async fn work_off_deletes(tams: &Tams, stop: &watch::Receiver<bool>) -> Result<(), OperationError> {
     loop {
-        let next = tams.catalog.read().await?.next_deletion().map(|request| request.id);
+        let state = tams.catalog.read().await?;
+        let next = state.next_deletion().map(|request| request.id);
         let Some(id) = next.filter(|_| !*stop.borrow()) else { break };
+        // Objects that are about to go take memory.
+        if state.objects_in_doubt() > MOST_IN_DOUBT {
+            collect_objects(tams).await?;
+        }
         let at_once = tams.settings.max_delete_segments;
         tams.catalog
-            .commit(1_024, move |state, now| Ok::<_, OperationError>((decide(state, now, id, at_once), ())))
+            .commit(1_024, move |state, now| Ok::<_, OperationError>((decide(state, now, id, at_once)?, ())))
             .await?;
         tams.collect.notify_one();
     }

@@ -63,6 +63,23 @@ check("the image ends as one numeric user that is not root", len(user) == 1 and 
 unknown = [name for name in re.findall(r"\b(TAMSLAKE__\w+)=", dockerfile) if not is_known(name)]
 check("the image sets known keys only", not unknown, unknown)
 
+# DuckDB's library: crate 1.MmmPP.x binds DuckDB M.m.P
+manifest = tomllib.loads(text("Cargo.toml"))
+digits = int(re.match(r"=1\.(\d+)\.", manifest["dependencies"]["duckdb"])[1])
+bound = f"{digits // 10000}.{digits // 100 % 100}.{digits % 100}"
+fetch = text("scripts/fetch-duckdb")
+fetched = re.search(r"^version=([\d.]+)-r\.\d+$", fetch, re.MULTILINE)
+check("the DuckDB library is of the version that the crate binds", fetched and fetched[1] == bound, bound)
+sums = re.findall(r"^((?:linux|darwin)-\w+) +[0-9a-f]{64} libduckdb\.(?:so|dylib)$", fetch, re.MULTILINE)
+check("it is pinned for each platform", sorted(sums) == ["darwin-arm64", "darwin-x64", "linux-arm64", "linux-x64"], sums)
+ignored = text(".dockerignore").splitlines()
+missing = [part for part in (".cargo", "build.rs", "scripts", "src", "schemas", "Cargo.lock") if f"!{part}" not in ignored]
+check("the image's builder gets what the build reads", not missing, missing)
+check(
+    "the image has DuckDB's library where the binary looks for it",
+    "/usr/local/bin/tamslake" in dockerfile and "/usr/local/lib/libduckdb.so" in dockerfile,
+)
+
 # docker-compose.yml
 compose = yaml.safe_load(text("docker-compose.yml"))
 service = compose["services"]["tamslake"]

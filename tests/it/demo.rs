@@ -166,7 +166,7 @@ fn text(bytes: &[u8]) -> String {
 fn help_names_the_commands_and_their_flags() {
     let help = run(&["--help"]);
     assert!(help.status.success());
-    for word in ["serve", "demo", "check-config"] {
+    for word in ["serve", "demo", "synth", "check-config"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
     let help = run(&["serve", "--help"]);

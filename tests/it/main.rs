@@ -6,6 +6,7 @@
 mod helpers;
 
 mod architecture;
+mod backup;
 mod bad_input;
 mod conformance_core;
 mod conformance_instances;
@@ -20,6 +21,8 @@ mod events;
 mod flow_collections;
 mod flow_properties;
 mod flows;
+mod flush;
+mod fsck;
 mod http;
 mod instances;
 mod media;
@@ -38,6 +41,7 @@ mod service;
 mod sources;
 mod storage;
 mod storage_backends;
+mod synth;
 mod v7;
 mod v7_webhooks;
 mod versions;

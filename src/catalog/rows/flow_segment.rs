@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RowError, times};
 use crate::catalog::change::SegmentKey;
-use crate::domain::{FlowId, FlowSegment, ObjectId, TimeRange};
+use crate::domain::{FlowId, FlowSegment, ObjectId, ObjectPlace, TimeRange};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SegmentRow {
@@ -22,6 +22,11 @@ pub struct SegmentRow {
     last_duration_nanoseconds: Option<i32>,
     sample_offset: Option<i64>,
     sample_count: Option<i64>,
+    init_object: Option<ObjectId>,
+    object_flow: Option<FlowId>,
+    object_start_seconds: Option<i64>,
+    object_start_nanoseconds: Option<i32>,
+    object_start_inclusive: Option<bool>,
 }
 
 impl From<&FlowSegment> for SegmentRow {
@@ -29,6 +34,9 @@ impl From<&FlowSegment> for SegmentRow {
         let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(segment.timerange.start());
         let (end_seconds, end_nanoseconds, end_inclusive) = times::bound_columns(segment.timerange.end());
         let (ts_offset_seconds, ts_offset_nanoseconds) = segment.ts_offset.to_parts();
+        let object_start = segment.object_place.and_then(|place| TimeRange::from_keys(place.start, i128::MAX).start());
+        let (object_start_seconds, object_start_nanoseconds, object_start_inclusive) =
+            times::bound_columns(object_start);
         let last_duration = segment.last_duration.map(|duration| duration.to_parts());
         Self {
             flow_id: segment.flow_id,
@@ -45,6 +53,11 @@ impl From<&FlowSegment> for SegmentRow {
             last_duration_nanoseconds: last_duration.map(|(_, nanoseconds)| nanoseconds),
             sample_offset: segment.sample_offset,
             sample_count: segment.sample_count,
+            init_object: segment.init_object.clone(),
+            object_flow: segment.object_place.map(|place| place.flow_id),
+            object_start_seconds,
+            object_start_nanoseconds,
+            object_start_inclusive,
         }
     }
 }
@@ -68,6 +81,14 @@ impl TryFrom<SegmentRow> for FlowSegment {
             last_duration,
             sample_offset: row.sample_offset,
             sample_count: row.sample_count,
+            init_object: row.init_object,
+            object_place: match row.object_flow {
+                None => None,
+                Some(flow_id) => {
+                    let start = (row.object_start_seconds, row.object_start_nanoseconds, row.object_start_inclusive);
+                    Some(ObjectPlace { flow_id, start: TimeRange::new(times::bound(start)?, None).start_key() })
+                }
+            },
         })
     }
 }
@@ -115,6 +136,24 @@ impl From<(FlowId, TimeRange)> for RangeRow {
         let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(timerange.start());
         let (end_seconds, end_nanoseconds, end_inclusive) = times::bound_columns(timerange.end());
         Self { flow_id, start_seconds, start_nanoseconds, start_inclusive, end_seconds, end_nanoseconds, end_inclusive }
+    }
+}
+
+impl RangeRow {
+    /// Of an extent, which can be never, but has no open ends: no ends mean never here.
+    pub fn of_extent(flow_id: FlowId, extent: TimeRange) -> Self {
+        let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(extent.start());
+        let (end_seconds, end_nanoseconds, end_inclusive) = times::bound_columns(extent.end());
+        Self { flow_id, start_seconds, start_nanoseconds, start_inclusive, end_seconds, end_nanoseconds, end_inclusive }
+    }
+
+    pub fn extent(self) -> Result<(FlowId, TimeRange), RowError> {
+        let start = (self.start_seconds, self.start_nanoseconds, self.start_inclusive);
+        let end = (self.end_seconds, self.end_nanoseconds, self.end_inclusive);
+        if start == (None, None, None) && end == (None, None, None) {
+            return Ok((self.flow_id, TimeRange::NEVER));
+        }
+        Ok((self.flow_id, times::bounded(start, end)?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod delete_request;
 mod event;
+mod file;
 mod flow;
 mod flow_segment;
 mod object;
@@ -10,7 +11,7 @@ mod service;
 mod source;
 mod tags;
 mod technical;
-mod times;
+pub(super) mod times;
 mod webhook;
 
 use std::sync::Arc;
@@ -22,9 +23,10 @@ use serde::{Deserialize, Serialize};
 
 pub use delete_request::DeleteRequestRow;
 pub use event::EventRow;
+pub use file::{FileRow, FlushedRow, PathRow, flushed_fields};
 pub use flow::{FlowRow, StoredFlow};
 pub use flow_segment::{RangeRow, SegmentKeyRow, SegmentRow};
-pub use object::ObjectRow;
+pub use object::{GoneRow, ObjectRow, gone_fields};
 pub use profile::ProfileRow;
 pub use service::ServiceRow;
 pub use source::SourceRow;

@@ -1,10 +1,15 @@
 //! Columns of `objects`.
 
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
 use serde::{Deserialize, Serialize};
 
 use super::{RowError, times};
+use crate::catalog::tables::Table;
 use crate::domain::{
-    Allocation, CondemnedInstance, FlowId, Instance, MediaObject, MimeType, ObjectId, ObjectKind, StorageId,
+    Allocation, CondemnedInstance, FlowId, Instance, MediaObject, MimeType, ObjectId, ObjectKind, ObjectPlace,
+    StorageId, TimeRange,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +31,49 @@ pub struct ObjectRow {
     condemned: bool,
     created: i64,
     condemned_instances: Option<Vec<CondemnedInstanceRow>>,
+    /// Only cold files say it.
+    deleted: Option<bool>,
+}
+
+/// An Object that is gone, and where its row is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GoneRow {
+    id: ObjectId,
+    /// Of an init object, and in entries of before there were cold files, it and the next are not there.
+    first_flow: Option<FlowId>,
+    start_seconds: Option<i64>,
+    start_nanoseconds: Option<i32>,
+    start_inclusive: Option<bool>,
+}
+
+pub fn gone_fields() -> Vec<FieldRef> {
+    let names = ["id", "first_flow", "start_seconds", "start_nanoseconds", "start_inclusive"];
+    let fields = Table::Objects.log_fields().iter().filter(|field| names.contains(&field.name().as_str()));
+    fields
+        .map(|field| {
+            let nullable = field.name() != "id";
+            Arc::new(field.as_ref().clone().with_nullable(nullable))
+        })
+        .collect()
+}
+
+impl GoneRow {
+    pub fn new(id: &ObjectId, place: ObjectPlace) -> Self {
+        let is_init = place == ObjectPlace::OF_INIT_OBJECTS;
+        let start = if is_init { None } else { TimeRange::from_keys(place.start, i128::MAX).start() };
+        let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(start);
+        let first_flow = (!is_init).then_some(place.flow_id);
+        Self { id: id.clone(), first_flow, start_seconds, start_nanoseconds, start_inclusive }
+    }
+}
+
+impl TryFrom<GoneRow> for (ObjectId, ObjectPlace) {
+    type Error = RowError;
+    fn try_from(row: GoneRow) -> Result<Self, RowError> {
+        let Some(flow_id) = row.first_flow else { return Ok((row.id, ObjectPlace::OF_INIT_OBJECTS)) };
+        let start = times::bound((row.start_seconds, row.start_nanoseconds, row.start_inclusive))?;
+        Ok((row.id, ObjectPlace { flow_id, start: TimeRange::new(start, None).start_key() }))
+    }
 }
 
 /// Written as text; serde's own enums would become Arrow unions.
@@ -88,23 +136,26 @@ impl From<CondemnedInstanceRow> for CondemnedInstance {
     }
 }
 
-impl From<&Instance> for InstanceRow {
-    fn from(instance: &Instance) -> Self {
+impl InstanceRow {
+    /// The Object's own key ([`MediaObject::own_key`]), which follows from other columns, is left out.
+    fn new(instance: &Instance, own_key: &str) -> Self {
         match instance.clone() {
-            Instance::Controlled { storage_id, key } => {
-                Self { storage_id: Some(storage_id), key: Some(key), url: None, label: None }
-            }
+            Instance::Controlled { storage_id, key } => Self {
+                storage_id: Some(storage_id),
+                key: Some(key).filter(|key| key != own_key),
+                url: None,
+                label: None,
+            },
             Instance::Uncontrolled { url, label } => Self { storage_id: None, key: None, url: Some(url), label },
         }
     }
-}
 
-impl TryFrom<InstanceRow> for Instance {
-    type Error = RowError;
-    fn try_from(row: InstanceRow) -> Result<Self, RowError> {
-        match (row.storage_id, row.key, row.url, row.label) {
-            (Some(storage_id), Some(key), None, None) => Ok(Self::Controlled { storage_id, key }),
-            (None, None, Some(url), label) => Ok(Self::Uncontrolled { url, label }),
+    fn instance(self, own_key: &str) -> Result<Instance, RowError> {
+        match (self.storage_id, self.key, self.url, self.label) {
+            (Some(storage_id), key, None, None) => {
+                Ok(Instance::Controlled { storage_id, key: key.unwrap_or_else(|| own_key.to_owned()) })
+            }
+            (None, None, Some(url), label) => Ok(Instance::Uncontrolled { url, label }),
             _ => Err(RowError("an instance is neither a key on a backend nor a URL".into())),
         }
     }
@@ -112,6 +163,7 @@ impl TryFrom<InstanceRow> for Instance {
 
 impl From<&MediaObject> for ObjectRow {
     fn from(object: &MediaObject) -> Self {
+        let own_key = MediaObject::own_key(&object.id, object.created);
         let (start, end) = object.timerange.map_or((None, None), |range| (range.start(), range.end()));
         let (start_seconds, start_nanoseconds, start_inclusive) = times::bound_columns(start);
         let (end_seconds, end_nanoseconds, end_inclusive) = times::bound_columns(end);
@@ -129,10 +181,11 @@ impl From<&MediaObject> for ObjectRow {
             init_object: object.init_object.clone(),
             content_type: object.allocation.as_ref().map(|allocation| allocation.content_type.to_string()),
             expires: object.allocation.as_ref().map(|allocation| times::micros(allocation.expires)),
-            instances: object.instances.iter().map(InstanceRow::from).collect(),
+            instances: object.instances.iter().map(|instance| InstanceRow::new(instance, &own_key)).collect(),
             condemned: object.condemned,
             created: times::micros(object.created),
             condemned_instances: condemned_rows(&object.condemned_instances),
+            deleted: None,
         }
     }
 }
@@ -155,6 +208,8 @@ impl TryFrom<ObjectRow> for MediaObject {
             }),
             _ => return Err(RowError("an allocation is half there".into())),
         };
+        let created = times::utc(row.created)?;
+        let own_key = MediaObject::own_key(&row.id, created);
         Ok(Self {
             id: row.id,
             kind: row.kind.map(|kind| kind.0),
@@ -163,10 +218,10 @@ impl TryFrom<ObjectRow> for MediaObject {
             key_frame_count: row.key_frame_count,
             init_object: row.init_object,
             allocation,
-            instances: row.instances.into_iter().map(Instance::try_from).collect::<Result<_, _>>()?,
+            instances: row.instances.into_iter().map(|row| row.instance(&own_key)).collect::<Result<_, _>>()?,
             condemned_instances: row.condemned_instances.into_iter().flatten().map(CondemnedInstance::from).collect(),
             condemned: row.condemned,
-            created: times::utc(row.created)?,
+            created,
         })
     }
 }

@@ -3,6 +3,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use deltalake::logstore::LogStoreRef;
 use rustix::fs::FlockOperation;
 use tokio::sync::oneshot;
 
 use super::{Create, Store, StoreError};
+use crate::catalog::paths;
+use crate::catalog::publish::{PublishError, local_table};
 
 #[derive(Debug, Clone)]
 pub struct LocalStore {
@@ -21,14 +26,23 @@ pub struct LocalStore {
     /// Creates, which is what commits are made of: nothing else shall hold them up.
     commits: Worker,
     files: Worker,
+    /// Parts of cold files, which requests wait for.
+    pages: Worker,
 }
 
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
     next_temporary: AtomicU64,
-    /// Held for as long as the store is open: one process at a time.
-    lock: Mutex<Option<File>>,
+    access: Access,
+}
+
+#[derive(Debug)]
+enum Access {
+    /// The lock is held for as long as the store is open: one process at a time.
+    Write(Mutex<Option<File>>),
+    /// Beside whoever writes.
+    Read,
 }
 
 impl LocalStore {
@@ -59,10 +73,32 @@ impl LocalStore {
         for folder in [root.join("log"), root.clone()].iter().filter(|folder| folder.is_dir()) {
             File::open(folder).and_then(|open| open.sync_all()).map_err(|error| failure(folder, &error))?;
         }
-        let inner = Arc::new(Inner { root, next_temporary: AtomicU64::new(0), lock: Mutex::new(Some(lock)) });
+        Self::start(root, Access::Write(Mutex::new(Some(lock))))
+    }
+
+    /// Opens the folder to read it, also while a server writes there. Nothing is made or changed, and writes are refused.
+    ///
+    /// Errors: there is no such folder.
+    pub fn open_read_only(root: PathBuf) -> Result<Self, StoreError> {
+        fs::read_dir(&root).map_err(|error| failure(&root, &error))?;
+        Self::start(root, Access::Read)
+    }
+
+    fn start(root: PathBuf, access: Access) -> Result<Self, StoreError> {
+        let inner = Arc::new(Inner { root, next_temporary: AtomicU64::new(0), access });
         let start = |name| Worker::start(name).map_err(|error| failure(&inner.root, &error));
-        let (commits, files) = (start("store-commits")?, start("store-files")?);
-        Ok(Self { inner, commits, files })
+        let (commits, files, pages) = (start("store-commits")?, start("store-files")?, start("store-pages")?);
+        Ok(Self { inner, commits, files, pages })
+    }
+
+    /// Bytes of a file; `None` where none is.
+    pub async fn length(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        self.run(&self.files, path, |_, target| match fs::metadata(target) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(target, &error)),
+        })
+        .await?
     }
 
     async fn run<T: Send + 'static>(
@@ -105,13 +141,12 @@ impl Worker {
 
 impl Inner {
     fn check_lock(&self) -> Result<(), StoreError> {
-        match *self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(_) => Ok(()),
-            None => Err(StoreError {
-                location: self.root.display().to_string(),
-                reason: "the catalogue is closed".into(),
-                full: false,
-            }),
+        let refused =
+            |reason: &str| StoreError { location: self.root.display().to_string(), reason: reason.into(), full: false };
+        match &self.access {
+            Access::Write(lock) if lock.lock().unwrap_or_else(PoisonError::into_inner).is_some() => Ok(()),
+            Access::Write(_) => Err(refused("the catalogue is closed")),
+            Access::Read => Err(refused("the catalogue was opened to be read only")),
         }
     }
 
@@ -134,6 +169,9 @@ impl Inner {
     }
 
     fn create(&self, target: &Path, bytes: &[u8]) -> Create {
+        if let Err(error) = self.check_lock() {
+            return Create::Failed(error);
+        }
         if let Some(folder) = target.parent()
             && let Err(error) = make_folders(folder)
         {
@@ -169,6 +207,7 @@ impl Inner {
     }
 
     fn write(&self, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.check_lock()?;
         if let Some(folder) = target.parent() {
             make_folders(folder)?;
         }
@@ -203,6 +242,17 @@ impl Store for LocalStore {
         .await?
     }
 
+    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
+        self.run(&self.pages, path, move |_, target| {
+            let read = || {
+                let file = File::open(target)?;
+                ranges.iter().map(|range| read_range(&file, range)).collect::<io::Result<Vec<Bytes>>>()
+            };
+            read().map_err(|error| failure(target, &error))
+        })
+        .await?
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         self.run(&self.files, folder, |inner, target| {
             let mut found = Vec::new();
@@ -227,16 +277,29 @@ impl Store for LocalStore {
     }
 
     fn release(&self) {
-        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Access::Write(lock) = &self.inner.access {
+            drop(lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 
     fn exclusive(&self) -> bool {
         true
     }
 
+    fn delta_log(&self, table: &str) -> Option<Result<LogStoreRef, PublishError>> {
+        Some(local_table(&self.inner.root.join(paths::TABLES).join(table)))
+    }
+
     fn location(&self, path: &str) -> String {
         self.inner.root.join(path).display().to_string()
     }
+}
+
+fn read_range(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes.into())
 }
 
 fn failure(path: &Path, error: &io::Error) -> StoreError {
@@ -305,6 +368,21 @@ mod tests {
         let _first = LocalStore::open(folder.path().into()).unwrap();
         let error = LocalStore::open(folder.path().into()).unwrap_err();
         assert!(error.to_string().contains("another process"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_sees_what_a_writer_puts_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(LocalStore::open_read_only(folder.path().join("none")).is_err());
+        let writer = LocalStore::open(folder.path().into()).unwrap();
+        fs::write(folder.path().join("tmp/half"), "half").unwrap();
+        let reader = LocalStore::open_read_only(folder.path().into()).unwrap();
+        assert!(folder.path().join("tmp/half").exists());
+        assert!(matches!(writer.create("log/1", Bytes::from_static(b"one")).await, Create::Created));
+        assert_eq!(reader.read("log/1").await.unwrap().as_deref(), Some(&b"one"[..]));
+        assert!(matches!(reader.create("new/1", Bytes::new()).await, Create::Failed(_)));
+        assert!(reader.write("new/1", Bytes::new()).await.is_err() && reader.delete("log/1").await.is_err());
+        assert!(!folder.path().join("new").exists());
     }
 
     #[test]

@@ -7,8 +7,13 @@ mod object;
 
 use std::fmt::Debug;
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use deltalake::logstore::LogStoreRef;
+
+use super::publish::PublishError;
 
 pub use local::LocalStore;
 pub use object::ObjectStoreStore;
@@ -47,6 +52,9 @@ pub trait Store: Debug + Send + Sync {
     /// `None` where no file is.
     async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError>;
 
+    /// Parts of one file, as long as asked for; a file that is not there, or ends before, is an error.
+    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError>;
+
     /// Paths of all files below a folder, sorted.
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError>;
 
@@ -58,6 +66,11 @@ pub trait Store: Debug + Send + Sync {
 
     /// Whether this process is the only writer, so that a read needs no look for others' commits.
     fn exclusive(&self) -> bool;
+
+    /// The Delta log of a published table, as Delta Lake's library wants it; `None` where it cannot reach the store.
+    fn delta_log(&self, _table: &str) -> Option<Result<LogStoreRef, PublishError>> {
+        None
+    }
 
     /// How to name a path to an operator.
     fn location(&self, path: &str) -> String;

@@ -1,6 +1,7 @@
 //! The catalogue on an object store. Its client's own retries must be off: a retry inside a conditional put can
 //! collide with our own first put, and what happened is then for the log to find out, not for the client to guess.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -61,6 +62,10 @@ impl Store for ObjectStoreStore {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failure(path, &error)),
         }
+    }
+
+    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
+        self.store.get_ranges(&Path::from(path), &ranges).await.map_err(|error| self.failure(path, &error))
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {

@@ -307,3 +307,18 @@ async fn a_table_of_more_rows_than_one_part_holds_comes_back_whole() {
     assert_same(&read, &state, "from two parts");
     assert!(read.segments_updated(flow_id(1)).is_some());
 }
+
+/// Reading it back may fail, and the log may be truncated up to it by then.
+#[tokio::test]
+async fn a_checkpoint_that_is_there_is_neither_written_again_nor_deleted() {
+    let store = memory();
+    let (catalog, log) = open(store.clone(), clock(1)).await.unwrap();
+    put(&catalog, vec![put_source(1)]).await.unwrap();
+    checkpoint::write(&log, &catalog.snapshot()).await.unwrap();
+    let untouched = Hooked::new(store, |verb, path| {
+        assert!(matches!(verb, Verb::Read), "{verb:?} {path}");
+        Box::pin(std::future::ready(()))
+    });
+    let log = Log { store: untouched, ..log };
+    checkpoint::write(&log, &catalog.snapshot()).await.unwrap();
+}

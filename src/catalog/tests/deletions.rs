@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::helpers::{
-    assert_same, clock, flow_id, media, memory, open, put, put_flow, put_object, put_segment, put_source, range,
-    second, source_id, start_of_time,
+    ask, assert_same, clock, flow_id, media, memory, object_id, open, put, put_flow, put_object, put_segment,
+    put_source, range, register, second, source_id, start_of_time,
 };
-use crate::catalog::{Change, checkpoint};
+use crate::catalog::{Change, SegmentKey, checkpoint, compact, flush};
 use crate::domain::{
     CondemnedInstance, DeleteRequest, DeleteRequestId, DeleteStatus, MediaObject, StorageId, TimeRange,
 };
@@ -81,7 +81,7 @@ async fn a_checkpoint_holds_what_a_deletion_has_still_to_do() {
     .unwrap();
     let state = catalog.snapshot();
     assert!(state.next_deletion().is_none() && state.segments_updated(flow_id(1)).is_none());
-    assert_eq!(state.condemned().count(), 1);
+    assert_eq!(state.suspects().count(), 1);
 }
 
 #[tokio::test]
@@ -92,4 +92,30 @@ async fn a_flow_without_a_deletion_is_not_deleted_before_its_segments() {
     put(&catalog, vec![Change::DeleteFlow(flow_id(1))]).await.unwrap_err();
     put(&catalog, vec![request(1, 1, second(0), false), Change::DeleteFlow(flow_id(1))]).await.unwrap_err();
     put(&catalog, vec![request(1, 1, second(0), true), Change::DeleteFlow(flow_id(1))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_id_that_is_used_again_elsewhere_does_not_bring_back_the_object_before() {
+    let store = memory();
+    let (catalog, log) = open(store.clone(), clock(1)).await.unwrap();
+    put(&catalog, vec![put_source(1), put_flow(1, 1), put_flow(2, 1)]).await.unwrap();
+    let id = || object_id("again");
+    let gone = |flow| {
+        let key = SegmentKey { flow_id: flow_id(flow), start: second(0).start_key() };
+        let place = media("again", flow).place();
+        vec![Change::DeleteSegment(key), Change::CondemnObject(id()), Change::DeleteObject(id(), place)]
+    };
+    put(&catalog, register(1, 0, "again")).await.unwrap();
+    flush::flush(&log, &catalog).await.unwrap();
+    put(&catalog, gone(1)).await.unwrap();
+    put(&catalog, register(2, 0, "again")).await.unwrap();
+
+    checkpoint::write(&log, &catalog.snapshot()).await.unwrap();
+    let (again, _) = open(store, clock(2)).await.unwrap();
+    assert_same(&again.snapshot(), &catalog.snapshot(), "with an id that was used again");
+    flush::flush(&log, &catalog).await.unwrap();
+    put(&catalog, gone(2)).await.unwrap();
+    flush::flush(&log, &catalog).await.unwrap();
+    compact::compact_all(&log, &catalog).await.unwrap();
+    assert_eq!(ask(&catalog, |view| view.object(&id())).await, None);
 }

@@ -99,7 +99,7 @@ async fn many_segments_are_told_in_pieces_that_name_each_once() {
 async fn what_is_no_flow_segment_or_source_tells_nothing() {
     let catalog = with_segments(&[0]).await;
     assert_eq!(told(&catalog, vec![put_object(media("other", 1))]).await, []);
-    assert_eq!(told(&catalog, vec![Change::DeleteObject(object_id("other"))]).await, []);
+    assert_eq!(told(&catalog, vec![Change::DeleteObject(object_id("other"), media("other", 1).place())]).await, []);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A store between a writer and the truth, that answers as a bad network and a busy object store do.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -200,6 +201,14 @@ impl Store for FaultStore {
             return Err(self.error(path, "no connection"));
         }
         self.inner.read(path).await
+    }
+
+    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
+        self.step().await;
+        if self.is_out() {
+            return Err(self.error(path, "no connection"));
+        }
+        self.inner.read_ranges(path, ranges).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {

@@ -1,14 +1,15 @@
 //! Builders that take only what a test is about, and catalogues that run on the test's own thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 
-use crate::catalog::log::Log;
+pub use crate::catalog::log::Log;
 use crate::catalog::{
-    Catalog, CatalogSettings, Change, CommitError, LocalStore, ObjectStoreStore, OpenError, State, Store,
+    Catalog, CatalogSettings, Change, CommitError, LocalStore, MaintenanceError, ObjectStoreStore, OpenError,
+    ReadError, State, Store, View, checkpoint, compact, flush,
 };
 use crate::clock::Clock;
 use crate::domain::essence::MultiEssence;
@@ -49,16 +50,97 @@ pub async fn open_with(
     clock: Clock,
     settings: CatalogSettings,
 ) -> Result<(Catalog, Log), OpenError> {
-    let (catalog, mut committer) = Catalog::recover(store, clock, settings).await?;
+    // Rows are flushed and files merged where a test says so.
+    let (catalog, mut committer, _) = Catalog::recover(store, clock, settings).await?;
     committer.log.resolve_pause = Duration::ZERO;
     let log = committer.log.clone();
     tokio::spawn(committer.run());
     Ok((catalog, log))
 }
 
+/// Nothing of cold files stays in memory from one question to the next.
+pub async fn open_without_cache(store: Arc<dyn Store>, clock: Clock) -> Result<(Catalog, Log), OpenError> {
+    open_with(store, clock, CatalogSettings { index_cache_bytes: 0, page_cache_bytes: 0, ..settings() }).await
+}
+
+/// What the catalogue does by itself, when a test says so.
+#[derive(Debug, Clone, Copy)]
+pub enum Chore {
+    Flush,
+    Compact,
+    Checkpoint,
+    /// Keeps a day.
+    Truncate,
+    DeleteRetired,
+    DeleteOrphans,
+}
+
+pub async fn chore(chore: Chore, log: &Log, catalog: &Catalog) -> Result<(), MaintenanceError> {
+    let state = catalog.snapshot();
+    match chore {
+        Chore::Flush => flush::flush(log, catalog).await.map(drop),
+        Chore::Compact => compact::compact_all(log, catalog).await.map(drop),
+        Chore::Checkpoint => Ok(checkpoint::write(log, &state).await?),
+        Chore::Truncate => {
+            let newest = checkpoint::newest(log).await?.unwrap();
+            checkpoint::truncate(log, newest, keep(Duration::from_secs(24 * 60 * 60))).await?;
+            Ok(())
+        }
+        Chore::DeleteRetired => compact::delete_retired(log, catalog).await.map(drop),
+        Chore::DeleteOrphans => compact::delete_orphans(log, catalog).await.map(drop),
+    }
+}
+
+/// Paths of the cold files that somebody may still read.
+pub fn known_files(state: &State) -> BTreeSet<String> {
+    state.files.iter().map(|file| file.meta.path.clone()).chain(state.retired.keys().cloned()).collect()
+}
+
+/// A catalogue for tests of what stands on it: nothing is flushed or merged but where a test says so.
+pub struct ByHand {
+    pub catalog: Catalog,
+    log: Log,
+}
+
+impl ByHand {
+    pub async fn open(store: Arc<dyn Store>, clock: Clock) -> Self {
+        let (catalog, log) = open(store, clock).await.unwrap();
+        Self { catalog, log }
+    }
+
+    pub async fn flush(&self) {
+        flush::flush(&self.log, &self.catalog).await.unwrap();
+    }
+
+    pub async fn compact(&self) {
+        compact::compact_all(&self.log, &self.catalog).await.unwrap();
+    }
+
+    pub async fn checkpoint(&self) {
+        checkpoint::write(&self.log, &self.catalog.snapshot()).await.unwrap();
+    }
+}
+
 /// Commits what needs no decision.
 pub async fn put(catalog: &Catalog, changes: Vec<Change>) -> Result<(), CommitError> {
-    catalog.commit(64, move |_, _| Ok::<_, CommitError>((changes.clone(), ()))).await
+    commit(catalog, move |_, _| Ok((changes.clone(), ()))).await
+}
+
+/// Commits what is decided without a reason to refuse it.
+pub async fn commit<T: Send + 'static>(
+    catalog: &Catalog,
+    mut decide: impl FnMut(View<'_>, UtcTime) -> Result<(Vec<Change>, T), ReadError> + Send + 'static,
+) -> Result<T, CommitError> {
+    let decide = move |view: View<'_>, now| decide(view, now).map_err(MaintenanceError::from);
+    catalog.commit(64, decide).await.map_err(|error| match error {
+        MaintenanceError::Commit(error) => error,
+        other => panic!("{other}"),
+    })
+}
+
+/// Asks what is there in memory and in cold files.
+pub async fn ask<T>(catalog: &Catalog, question: impl Fn(View<'_>) -> Result<T, ReadError>) -> T {
+    catalog.ask_of(&catalog.snapshot(), question).await.unwrap()
 }
 
 pub fn source_id(n: u8) -> SourceId {
@@ -152,6 +234,8 @@ pub fn segment(flow: u8, timerange: TimeRange, object: &str) -> FlowSegment {
         last_duration: None,
         sample_offset: None,
         sample_count: None,
+        init_object: None,
+        object_place: None,
     }
 }
 
@@ -189,11 +273,25 @@ pub fn assert_same(one: &State, other: &State, when: &str) {
         )*};
     }
     same!(sources, flows, objects, segments, segments_updated);
-    same!(flows_by_source, collectors, references, init_users, condemned, allocations);
+    same!(flows_by_source, collectors, references, suspects, condemned, allocations);
+    same!(files, retired, flushed, tombstones, cold_extents);
     same!(with_condemned_instances, unfinished_deletions, profiles, delete_requests);
 }
 
+/// Runs it with cold files of a few rows, on this thread.
+pub fn with_small_files<T>(run: impl FnOnce() -> T) -> T {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            flush::SMALL_FILES.set(false);
+        }
+    }
+    flush::SMALL_FILES.set(true);
+    let _back = Back;
+    run()
+}
+
 /// Keeps entries by their age alone.
-pub fn keep(time: std::time::Duration) -> crate::catalog::checkpoint::Keep {
-    crate::catalog::checkpoint::Keep { time, entries: u64::MAX, needed: u64::MAX }
+pub fn keep(time: std::time::Duration) -> checkpoint::Keep {
+    checkpoint::Keep { time, entries: u64::MAX, needed: u64::MAX }
 }

@@ -92,7 +92,7 @@ pub fn history() -> Vec<Vec<Change>> {
         vec![
             Change::DeleteSegmentsWithin { flow_id: flow_id(2), timerange: TimeRange::ETERNITY },
             Change::DeleteFlow(flow_id(2)),
-            Change::DeleteObject(object_id("needs-init")),
+            Change::DeleteObject(object_id("needs-init"), media("needs-init", 2).place()),
         ],
         vec![put_flow(3, 1), Change::DeleteSource(source_id(2)), Change::PutFlow(Arc::new(everything()))],
     ]

@@ -1,6 +1,7 @@
 //! A store that lets a test act just before an operation: to hold it up, or to let somebody else go first.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -55,6 +56,11 @@ impl Store for Hooked {
     async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
         (self.before)(Verb::Read, path).await;
         self.inner.read(path).await
+    }
+
+    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
+        (self.before)(Verb::Read, path).await;
+        self.inner.read_ranges(path, ranges).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {

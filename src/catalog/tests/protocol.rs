@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 use super::faults::{FaultStore, Faults, Late};
 use super::helpers::{assert_same, clock, flow_id, memory, open, put, put_flow, put_source, register, second};
 use crate::catalog::log::Log;
-use crate::catalog::{Catalog, Change, CommitError, SegmentKey, State, Store};
+use crate::catalog::{Catalog, Change, CommitError, ReadError, SegmentKey, Store, View};
 
 const WRITERS: u64 = 3;
 const CLIENTS_OF_WRITER: u64 = 4;
@@ -54,6 +54,12 @@ struct Told {
 enum Answer {
     Refused(u64),
     Failed(CommitError),
+}
+
+impl From<ReadError> for Answer {
+    fn from(error: ReadError) -> Self {
+        panic!("{error}");
+    }
 }
 
 impl From<CommitError> for Answer {
@@ -110,14 +116,14 @@ impl World {
                 1..4 => {
                     let key = SegmentKey { flow_id: flow_id(flow), start: second(at).start_key() };
                     self.commit(place, Effect::Deleted(key), move |state| {
-                        state.segment(&key).is_some().then(|| vec![Change::DeleteSegment(key)])
+                        Ok(state.segment(&key)?.is_some().then(|| vec![Change::DeleteSegment(key)]))
                     })
                     .await;
                 }
                 _ => {
                     let object = format!("object-{client}-{operation}");
                     self.commit(place, Effect::Registered(object.clone()), move |state| {
-                        is_free(state, flow, at).then(|| register(flow, at, &object))
+                        Ok(is_free(state, flow, at)?.then(|| register(flow, at, &object)))
                     })
                     .await;
                 }
@@ -129,13 +135,13 @@ impl World {
         &self,
         place: usize,
         effect: Effect,
-        decide: impl Fn(&State) -> Option<Vec<Change>> + Send + 'static,
+        decide: impl Fn(View<'_>) -> Result<Option<Vec<Change>>, ReadError> + Send + 'static,
     ) {
         let writer = &self.writers[place];
         let (catalog, number) = (writer.catalog.borrow().clone(), *writer.number.borrow());
         let known_before = self.journal.borrow().newest_answer;
         let answer = catalog
-            .commit(64, move |state, _| match decide(state) {
+            .commit(64, move |state, _| match decide(state)? {
                 Some(changes) => Ok((changes, state.seq + 1)),
                 None => Err(Answer::Refused(state.seq)),
             })
@@ -250,8 +256,8 @@ impl World {
     }
 }
 
-fn is_free(state: &State, flow: u8, at: i32) -> bool {
-    state.flow(flow_id(flow)).is_some() && state.overlapping_segment(flow_id(flow), second(at)).is_none()
+fn is_free(state: View<'_>, flow: u8, at: i32) -> Result<bool, ReadError> {
+    Ok(state.flow(flow_id(flow)).is_some() && state.overlapping_segment(flow_id(flow), second(at))?.is_none())
 }
 
 #[derive(Debug, Default)]
@@ -304,7 +310,7 @@ async fn two_writers_cannot_both_register_the_same_second() {
     put(&one, vec![put_source(1), put_flow(1, 1)]).await.unwrap();
     let race = |catalog: Catalog, at: i32, object: String| async move {
         catalog
-            .commit(64, move |state, _| match is_free(state, 1, at) {
+            .commit(64, move |state, _| match is_free(state, 1, at)? {
                 true => Ok((register(1, at, &object), ())),
                 false => Err(Answer::Refused(state.seq)),
             })

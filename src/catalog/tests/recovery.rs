@@ -41,7 +41,7 @@ fn start(folder: &Path) -> Result<Arc<State>, String> {
         let store = Arc::new(LocalStore::open(folder.into()).map_err(|error| error.to_string())?);
         let recovered = Catalog::recover(store.clone(), clock(99), settings()).await;
         store.release();
-        recovered.map(|(catalog, _)| catalog.snapshot()).map_err(|error| error.to_string())
+        recovered.map(|(catalog, ..)| catalog.snapshot()).map_err(|error| error.to_string())
     })
 }
 

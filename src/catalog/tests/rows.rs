@@ -11,14 +11,15 @@ use serde::de::DeserializeOwned;
 
 use super::helpers::{flow, start_of_time};
 use super::history;
+use crate::catalog::cold::{ColdFile, ColdTable, FileMeta};
 use crate::catalog::entry::{self, EntryError, Header};
 use crate::catalog::rows::{FlowRow, StoredFlow};
-use crate::catalog::{Change, SegmentKey};
+use crate::catalog::{Change, Lsn, SegmentKey};
 use crate::domain::essence::{AudioEssence, DataEssence, ImageEssence, MultiEssence, VideoEssence};
 use crate::domain::{
     Allocation, BitRate, Bound, CollectionItem, CondemnedInstance, ContainerMapping, ContentFormat, Essence, Flow,
-    FlowId, FlowSegment, FlowStatus, Instance, MediaObject, ObjectId, ObjectKind, Rational, ServiceInfo, Source,
-    SourceId, StorageId, TagValue, Tags, Technical, TimeRange, Timestamp, UtcTime,
+    FlowId, FlowSegment, FlowStatus, Instance, MediaObject, ObjectId, ObjectKind, ObjectPlace, Rational, ServiceInfo,
+    Source, SourceId, StorageId, TagValue, Tags, Technical, TimeRange, Timestamp, UtcTime,
 };
 
 fn text() -> impl Strategy<Value = String> + Clone {
@@ -238,17 +239,50 @@ fn any_object() -> impl Strategy<Value = MediaObject> {
 
 fn any_segment() -> impl Strategy<Value = FlowSegment> {
     let times = (bounded(), timestamp(), of(timestamp()));
-    (flow_id(), times, object_id(), of(signed()), of(signed())).prop_map(
-        |(flow_id, (timerange, ts_offset, last_duration), object_id, sample_offset, sample_count)| FlowSegment {
+    let object = (object_id(), of(object_id()), of((flow_id(), bounded())));
+    (flow_id(), times, object, of(signed()), of(signed())).prop_map(
+        |(flow_id, (timerange, ts_offset, last_duration), object, sample_offset, sample_count)| FlowSegment {
             flow_id,
             timerange,
-            object_id,
+            object_id: object.0,
             ts_offset,
             last_duration,
             sample_offset,
             sample_count,
+            init_object: object.1,
+            object_place: object.2.map(|(flow_id, range)| ObjectPlace { flow_id, start: range.start_key() }),
         },
     )
+}
+
+/// Numbers in the log are of 63 bits.
+fn long() -> impl Strategy<Value = u64> {
+    prop_oneof![0..3u64, 0..=i64::MAX.unsigned_abs()]
+}
+
+fn any_file() -> impl Strategy<Value = ColdFile> {
+    let lsn = || (long(), any::<u32>()).prop_map(|(seq, index)| Lsn { seq, index });
+    let key = || vec(any::<u8>(), 0..60);
+    let bytes = (long(), long(), any::<[u8; 32]>(), long(), any::<[u8; 32]>());
+    let place = (select(&ColdTable::ALL[..]), text(), key(), key());
+    (place, bytes, lsn(), lsn(), long(), long()).prop_map(|(place, bytes, min_lsn, max_lsn, as_of, run)| {
+        let (table, path, first_key, last_key) = place;
+        let (rows, bytes, sha256, tail_bytes, tail_sha256) = bytes;
+        let meta = FileMeta {
+            table,
+            path,
+            rows,
+            bytes,
+            sha256,
+            tail_bytes,
+            tail_sha256,
+            first_key,
+            last_key,
+            min_lsn,
+            max_lsn,
+        };
+        ColdFile::new(meta, as_of, run)
+    })
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -263,9 +297,22 @@ fn change() -> impl Strategy<Value = Change> {
         any_segment().prop_map(|row| Change::PutSegment(Arc::new(row))),
         source_id().prop_map(Change::DeleteSource),
         flow_id().prop_map(Change::DeleteFlow),
-        object_id().prop_map(Change::DeleteObject),
+        (object_id(), flow_id(), of(bounded())).prop_map(|(id, flow_id, range)| {
+            let place = |range: TimeRange| ObjectPlace { flow_id, start: range.start_key() };
+            Change::DeleteObject(id, range.map_or(ObjectPlace::OF_INIT_OBJECTS, place))
+        }),
         key.prop_map(Change::DeleteSegment),
         (flow_id(), any_range()).prop_map(|(flow_id, timerange)| Change::DeleteSegmentsWithin { flow_id, timerange }),
+        object_id().prop_map(Change::SuspectObject),
+        object_id().prop_map(Change::ClearObject),
+        object_id().prop_map(Change::CondemnObject),
+        (flow_id(), of(bounded())).prop_map(|(flow_id, extent)| {
+            Change::PutColdExtent { flow_id, timerange: extent.unwrap_or(TimeRange::NEVER) }
+        }),
+        any_file().prop_map(|file| Change::PutFile(Arc::new(file))),
+        text().prop_map(Change::RetireFile),
+        text().prop_map(Change::ForgetFile),
+        long().prop_map(|as_of| Change::Flushed { as_of }),
     ]
 }
 

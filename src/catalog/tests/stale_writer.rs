@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::Notify;
 
-use super::helpers::{assert_same, clock, keep, memory, open, put};
+use super::helpers::{assert_same, clock, keep, memory, open, put, put_flow, put_source, register};
 use super::hooks::{Hooked, Verb};
-use crate::catalog::log::Log;
-use crate::catalog::{Catalog, Change, CommitError, checkpoint, paths};
+use crate::catalog::log::{Append, Log};
+use crate::catalog::{Catalog, Change, CommitError, checkpoint, compact, flush, paths};
 use crate::clock::Clock;
 use crate::domain::ServiceInfo;
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const TWO_DAYS: Duration = Duration::from_secs(48 * 60 * 60);
 
@@ -111,6 +112,60 @@ async fn a_put_that_stalled_until_its_slot_was_truncated_is_not_acknowledged() {
     assert_same(&again.snapshot(), &busy.snapshot(), "beside a stray entry");
     checkpoint::truncate(&log, busy.snapshot().seq(), keep(DAY)).await.unwrap();
     assert_eq!(store.read(&paths::log_entry(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_stalled_writer_put_into_a_truncated_slot_is_no_entry_for_another_that_slept() {
+    let store = memory();
+    let (busy_clock, idle_clock) = (clock(1), clock(2));
+    let (busy, log) = open(store.clone(), busy_clock.clone()).await.unwrap();
+    put(&busy, name("first")).await.unwrap();
+    let (idle, _) = open(store.clone(), idle_clock.clone()).await.unwrap();
+    let first = idle.snapshot();
+    truncate_first_block(&busy, &log, &[&busy_clock, &idle_clock]).await;
+    // Another that slept puts the second entry and halts: nobody will read it.
+    let put_late = log.append(log.contact(), 2, first.hash, first.committed, &name("nowhere")).await.unwrap();
+    assert!(matches!(put_late, Append::Landed { .. }), "{put_late:?}");
+
+    let outcome = put(&idle, name("lost")).await;
+    assert!(matches!(outcome, Err(CommitError::Halted { .. })), "{outcome:?}");
+    assert_eq!(store.read(&paths::log_entry(3)).await.unwrap(), None);
+    assert_eq!(idle.snapshot().seq(), 1);
+}
+
+#[tokio::test]
+async fn a_flush_that_stalled_until_its_files_were_taken_for_orphans_does_not_land() {
+    let store = memory();
+    let (busy_clock, slow_clock) = (clock(1), clock(2));
+    let (busy, busy_log) = open(store.clone(), busy_clock.clone()).await.unwrap();
+    let (armed, reached, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let stalling = {
+        let (armed, reached, go_on) = (armed.clone(), reached.clone(), go_on.clone());
+        Hooked::new(store.clone(), move |verb, _| {
+            let stall = verb == Verb::Create && armed.load(Ordering::Relaxed);
+            let (reached, go_on) = (reached.clone(), go_on.clone());
+            async move {
+                if stall {
+                    reached.notify_one();
+                    go_on.notified().await;
+                }
+            }
+            .boxed()
+        })
+    };
+    let (slow, slow_log) = open(stalling, slow_clock.clone()).await.unwrap();
+    put(&slow, vec![put_source(1), put_flow(1, 1)]).await.unwrap();
+    put(&slow, register(1, 0, "object")).await.unwrap();
+    armed.store(true, Ordering::Relaxed);
+    let flushed = tokio::spawn(async move { flush::flush(&slow_log, &slow).await });
+    reached.notified().await;
+    busy_clock.advance(3 * HOUR);
+    slow_clock.advance(3 * HOUR);
+    assert_eq!(compact::delete_orphans(&busy_log, &busy).await.unwrap(), 3);
+    armed.store(false, Ordering::Relaxed);
+    go_on.notify_one();
+    flushed.await.unwrap().unwrap();
+    assert_eq!(busy.read().await.unwrap().files.len(), 0);
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::helpers::{
-    assert_same, clock, flow, flow_id, local, media, memory, object_id, open, put, put_flow, put_object, put_segment,
-    put_source, range, register, second, source_id,
+    assert_same, clock, commit, flow, flow_id, local, media, memory, object_id, open, put, put_flow, put_object,
+    put_segment, put_source, range, register, second, source_id,
 };
-use crate::catalog::{Catalog, CatalogSettings, Change, CommitError, SegmentKey};
+use crate::catalog::{Catalog, CatalogSettings, Change, CommitError, ReadError, SegmentKey};
 use crate::domain::{BitRate, Flow, MediaObject, ObjectKind, TimeRange};
 
 async fn with_one_segment() -> (Catalog, std::sync::Arc<dyn crate::catalog::Store>) {
@@ -42,10 +42,15 @@ async fn a_change_that_contradicts_the_state_is_refused_and_leaves_nothing() {
         ("a segment that overlaps by an instant", {
             vec![put_object(media("other", 1)), put_segment(1, range("[-1:0_0:0]"), "other")]
         }),
-        ("a segment deleted twice", vec![Change::DeleteSegment(key(0)), Change::DeleteSegment(key(0))]),
-        ("a segment of a condemned Object", { vec![Change::DeleteSegment(key(0)), put_segment(1, second(7), "zero")] }),
-        ("an Object that is used", vec![Change::DeleteObject(object_id("zero"))]),
-        ("an Object that is not there", vec![Change::DeleteObject(object_id("unknown"))]),
+        ("a segment of a condemned Object", {
+            let condemned = Change::CondemnObject(object_id("zero"));
+            vec![Change::DeleteSegment(key(0)), condemned, put_segment(1, second(7), "zero")]
+        }),
+        ("an Object cleared that is no suspect", vec![Change::ClearObject(object_id("zero"))]),
+        ("a file retired that is not there", vec![Change::RetireFile("tables/none".into())]),
+        ("a file forgotten that was not retired", vec![Change::ForgetFile("tables/none".into())]),
+        ("rows flushed that are not there yet", vec![Change::Flushed { as_of: 4 }]),
+        ("an Object that is not there", vec![Change::DeleteObject(object_id("unknown"), media("unknown", 1).place())]),
         ("a deletion of no time", {
             vec![Change::DeleteSegmentsWithin { flow_id: flow_id(1), timerange: TimeRange::NEVER }]
         }),
@@ -71,8 +76,8 @@ async fn commit_beside_others(catalog: &Catalog, bad: Vec<Change>) -> Result<(),
     );
     one.unwrap();
     other.unwrap();
-    assert!(catalog.snapshot().object(&object_id("before")).is_some());
-    assert!(catalog.snapshot().object(&object_id("after")).is_some());
+    assert!(catalog.snapshot().hot_object(&object_id("before")).is_some());
+    assert!(catalog.snapshot().hot_object(&object_id("after")).is_some());
     outcome
 }
 
@@ -98,7 +103,7 @@ async fn a_change_that_contradicts_does_not_fail_the_others_of_its_entry() {
 #[tokio::test]
 async fn a_decision_that_panics_does_not_fail_the_others_of_its_entry() {
     let (catalog, _) = with_one_segment().await;
-    let panics = catalog.commit(64, |_, _| -> Result<(Vec<Change>, ()), CommitError> { panic!("on purpose") });
+    let panics = commit(&catalog, |_, _| -> Result<(Vec<Change>, ()), ReadError> { panic!("on purpose") });
     let (good, bad) = tokio::join!(put(&catalog, register(1, 10, "good")), panics);
     good.unwrap();
     assert!(matches!(bad, Err(CommitError::Bug { .. })), "{bad:?}");

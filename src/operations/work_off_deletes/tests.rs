@@ -1,7 +1,7 @@
 //! The decisions, stretch by stretch, without a server.
 
 use super::*;
-use crate::catalog::{Draft, SegmentScan};
+use crate::catalog::{Draft, SegmentScan, State};
 use crate::domain::{Essence, Flow, MediaObject, ObjectKind, Source, SourceId, Tags, Technical, Timestamp};
 
 fn now() -> UtcTime {
@@ -29,6 +29,8 @@ fn segment(second: i32) -> Change {
         last_duration: None,
         sample_offset: None,
         sample_count: None,
+        init_object: None,
+        object_place: None,
     }))
 }
 
@@ -95,9 +97,23 @@ fn with_segments(count: i32) -> State {
 }
 
 fn apply(state: &State, changes: Vec<Change>) -> State {
-    let mut draft = Draft::new(state, now());
+    let mut draft = Draft::new(View::of_hot(state), now());
     draft.extend(changes);
-    draft.state().clone()
+    draft.view().state().clone()
+}
+
+impl Deletion {
+    fn decide_on(&self, state: &State, at_once: usize) -> (Vec<Change>, Option<Arc<DeleteRequest>>) {
+        self.decide(View::of_hot(state), now(), at_once).unwrap()
+    }
+}
+
+fn next_stretch(state: &State, id: DeleteRequestId, at_once: usize) -> Vec<Change> {
+    decide(View::of_hot(state), now(), id, at_once).unwrap()
+}
+
+fn is_blocked(state: &State, timerange: TimeRange, id: &ObjectId) -> bool {
+    View::of_hot(state).deletion_in_the_way(flow_id(), timerange, id).unwrap().is_some()
 }
 
 fn deletion(timerange: TimeRange) -> Deletion {
@@ -108,33 +124,33 @@ fn deletion(timerange: TimeRange) -> Deletion {
 /// First seconds of the segments that readers see.
 fn seen(state: &State, reverse_order: bool) -> Vec<i64> {
     let scan = SegmentScan { flow_id: flow_id(), timerange: TimeRange::ETERNITY, reverse_order, after: None };
-    state
+    View::of_hot(state)
         .scan_segments(&scan)
-        .filter_map(|segment| segment.timerange.start())
+        .filter_map(|segment| segment.unwrap().timerange.start())
         .map(|start| start.at.to_parts().0)
         .collect()
 }
 
 fn stored(state: &State) -> usize {
     let scan = SegmentScan { flow_id: flow_id(), timerange: TimeRange::ETERNITY, reverse_order: false, after: None };
-    state.scan_stored(&scan).count()
+    View::of_hot(state).scan_stored(&scan).count()
 }
 
 #[test]
 fn what_fits_into_one_commit_needs_no_request() {
     let state = with_segments(10);
-    let (changes, request) = deletion(seconds(2, 6)).decide(&state, now(), 4);
+    let (changes, request) = deletion(seconds(2, 6)).decide_on(&state, 4);
     assert!(request.is_none());
     assert_eq!(changes, [Change::DeleteSegmentsWithin { flow_id: flow_id(), timerange: seconds(2, 6) }]);
     assert_eq!(seen(&apply(&state, changes), false), [0, 1, 6, 7, 8, 9]);
-    assert_eq!(deletion(TimeRange::NEVER).decide(&state, now(), 4), (vec![], None));
-    assert_eq!(deletion(seconds(50, 60)).decide(&state, now(), 4), (vec![], None));
+    assert_eq!(deletion(TimeRange::NEVER).decide_on(&state, 4), (vec![], None));
+    assert_eq!(deletion(seconds(50, 60)).decide_on(&state, 4), (vec![], None));
 }
 
 #[test]
 fn more_is_hidden_at_once_and_goes_stretch_by_stretch() {
     let state = with_segments(12);
-    let (changes, request) = deletion(TimeRange::new(seconds(2, 3).start(), None)).decide(&state, now(), 3);
+    let (changes, request) = deletion(TimeRange::new(seconds(2, 3).start(), None)).decide_on(&state, 3);
     let request = request.unwrap();
     assert_eq!((request.timerange_remaining, request.status), (seconds(2, 12), DeleteStatus::Created));
     let mut state = apply(&state, changes);
@@ -142,8 +158,8 @@ fn more_is_hidden_at_once_and_goes_stretch_by_stretch() {
     while let Some(id) = state.next_deletion().map(|request| request.id) {
         assert_eq!(seen(&state, false), [0, 1]);
         assert_eq!(seen(&state, true), [1, 0]);
-        assert_eq!(state.segments_extent(flow_id(), TimeRange::ETERNITY), seconds(0, 2));
-        state = apply(&state, decide(&state, now(), id, 3));
+        assert_eq!(View::of_hot(&state).segments_extent(flow_id(), TimeRange::ETERNITY).unwrap(), seconds(0, 2));
+        state = apply(&state, next_stretch(&state, id, 3));
         let request = state.delete_request(id).unwrap();
         remaining.push((stored(&state), request.timerange_remaining, request.status));
     }
@@ -160,20 +176,20 @@ fn more_is_hidden_at_once_and_goes_stretch_by_stretch() {
     assert_eq!(done.expiry, Some(now() + EXPIRY));
     assert_eq!(state.expired_deletions(now()).count(), 0);
     assert_eq!(state.expired_deletions(now() + EXPIRY).count(), 1);
-    assert!(decide(&state, now(), request.id, 3).is_empty(), "done is done");
+    assert!(next_stretch(&state, request.id, 3).is_empty(), "done is done");
 }
 
 #[test]
 fn a_deletion_is_in_the_way_of_what_it_would_delete_and_of_nothing_else() {
     let state = with_segments(10);
-    let (changes, _) = deletion(seconds(2, 8)).decide(&state, now(), 3);
+    let (changes, _) = deletion(seconds(2, 8)).decide_on(&state, 3);
     let state = apply(&state, changes);
-    let blocked = |from, to| state.deletion_in_the_way(flow_id(), seconds(from, to), &object(0)).is_some();
+    let blocked = |from, to| is_blocked(&state, seconds(from, to), &object(0));
     assert!(blocked(2, 3) && blocked(7, 9) && blocked(0, 20));
     assert!(!blocked(8, 9) && !blocked(10, 12) && !blocked(0, 2));
     let later = apply(&state, vec![segment(20)]);
     assert_eq!(seen(&later, false), [0, 1, 8, 9, 20]);
-    let after = apply(&later, decide(&later, now(), deletion(seconds(2, 8)).id, 100));
+    let after = apply(&later, next_stretch(&later, deletion(seconds(2, 8)).id, 100));
     assert_eq!(seen(&after, false), [0, 1, 8, 9, 20]);
     assert!(after.next_deletion().is_none());
 }
@@ -182,39 +198,37 @@ fn a_deletion_is_in_the_way_of_what_it_would_delete_and_of_nothing_else() {
 fn a_deletion_of_one_object_hides_that_alone() {
     let state = with_segments(10);
     let even = Deletion { object_id: Some(object(0)), ..deletion(TimeRange::ETERNITY) };
-    let (changes, request) = even.decide(&state, now(), 2);
+    let (changes, request) = even.decide_on(&state, 2);
     assert_eq!(request.unwrap().timerange_remaining, seconds(0, 9));
     let mut state = apply(&state, changes);
     assert_eq!(seen(&state, false), [1, 3, 5, 7, 9]);
-    let blocked =
-        |second, id: ObjectId| state.deletion_in_the_way(flow_id(), seconds(second, second + 1), &id).is_some();
+    let blocked = |second, id: ObjectId| is_blocked(&state, seconds(second, second + 1), &id);
     assert!(blocked(4, object(1)), "the segment is still there");
     assert!(blocked(5, object(0)) && !blocked(5, object(1)) && !blocked(9, object(0)));
-    state = apply(&state, decide(&state, now(), even.id, 2));
+    state = apply(&state, next_stretch(&state, even.id, 2));
     assert_eq!((seen(&state, false), stored(&state)), (vec![1, 3, 5, 7, 9], 8));
     assert_eq!(state.delete_request(even.id).unwrap().timerange_remaining, seconds(4, 9));
-    state = apply(&state, decide(&state, now(), even.id, 100));
+    state = apply(&state, next_stretch(&state, even.id, 100));
     assert_eq!((seen(&state, false), stored(&state)), (vec![1, 3, 5, 7, 9], 5));
-    assert!(state.is_condemned(&object(0)) && !state.is_condemned(&object(1)));
+    assert!(state.is_suspect(&object(0)) && !state.is_suspect(&object(1)));
 }
 
 #[test]
 fn a_flow_takes_the_segments_of_a_deletion_that_was_running_along() {
     let state = with_segments(10);
-    let (changes, first) = deletion(seconds(2, 6)).decide(&state, now(), 2);
+    let (changes, first) = deletion(seconds(2, 6)).decide_on(&state, 2);
     let state = apply(&state, changes);
     let whole =
         Deletion { id: DeleteRequestId::from_random([4; 16]), delete_flow: true, ..deletion(TimeRange::ETERNITY) };
-    let (mut changes, second) = whole.decide(&state, now(), 2);
+    let (mut changes, second) = whole.decide_on(&state, 2);
     assert_eq!(second.unwrap().timerange_remaining, seconds(0, 10));
     changes.push(Change::DeleteFlow(flow_id()));
     let mut state = apply(&state, changes);
     assert!(state.flow(flow_id()).is_none() && state.is_being_deleted(flow_id()));
     assert_eq!(seen(&state, false), Vec::<i64>::new());
-    let even = state.object(&object(0)).unwrap().clone();
-    assert_eq!(state.flows_referring_to(&even, None).count(), 0);
+    assert_eq!(View::of_hot(&state).flows_referring_to(&object(0), None).count(), 0);
     while let Some(id) = state.next_deletion().map(|request| request.id) {
-        state = apply(&state, decide(&state, now(), id, 2));
+        state = apply(&state, next_stretch(&state, id, 2));
     }
     assert!(!state.is_being_deleted(flow_id()));
     assert_eq!(stored(&state), 0);

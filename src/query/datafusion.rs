@@ -1,0 +1,438 @@
+//! DataFusion over a snapshot: each table of the catalogue as a table of SQL, read by the catalogue's own scan (ADR 0010).
+//!
+//! What a query says of Flows, times, Objects, order and limit reaches the scan. It may not change anything.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ScalarValue, Statistics};
+use datafusion::datasource::MemTable;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
+    SortOrderPushdownResult,
+};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+
+use crate::catalog::{Catalog, ColdTable, ScanOrder, SmallTable, State, TableScan};
+use crate::domain::{Bound, FlowId, TimeRange, Timestamp};
+
+/// The columns that a scan of segments can be ordered by; the last one against the direction of the others.
+const ORDER: [&str; 4] = ["flow_id", "start_seconds", "start_nanoseconds", "start_inclusive"];
+
+/// SQL over one state of the catalogue.
+pub struct SnapshotSql {
+    context: SessionContext,
+}
+
+impl SnapshotSql {
+    pub fn new(catalog: &Catalog, state: &Arc<State>) -> Result<Self> {
+        let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+        for table in ColdTable::ALL {
+            let provider = LargeTable { catalog: catalog.clone(), state: state.clone(), table };
+            context.register_table(table.name(), Arc::new(provider))?;
+        }
+        for table in SmallTable::ALL {
+            context.register_table(table.name(), Arc::new(Resident { state: state.clone(), table }))?;
+        }
+        Ok(Self { context })
+    }
+
+    /// The tables, for front ends that plan by themselves.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The answer to one query, which may only read.
+    pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        self.context.sql_with_options(sql, only_reads).await?.execute_stream().await
+    }
+}
+
+/// A table that is in memory whole.
+#[derive(Debug)]
+struct Resident {
+    state: Arc<State>,
+    table: SmallTable,
+}
+
+#[async_trait]
+impl TableProvider for Resident {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = self.state.small_table(self.table).map_err(external)?;
+        MemTable::try_new(self.schema(), vec![vec![rows]])?.scan(session, projection, filters, limit).await
+    }
+}
+
+/// A table of which most rows are in files.
+struct LargeTable {
+    catalog: Catalog,
+    state: Arc<State>,
+    table: ColdTable,
+}
+
+impl fmt::Debug for LargeTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LargeTable").field(&self.table).finish()
+    }
+}
+
+#[async_trait]
+impl TableProvider for LargeTable {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema().clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| self.use_of(filter)).collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut scan = TableScan::of(self.table);
+        if let Some(projection) = projection {
+            let all = std::mem::take(&mut scan.columns);
+            scan.columns = projection.iter().filter_map(|column| all.get(*column).cloned()).collect();
+        }
+        match self.table {
+            ColdTable::FlowSegments => {
+                scan.flows = wanted(filters, |filter| texts(filter, "flow_id")).map(|texts| ids(&texts));
+                scan.timerange = timerange(filters);
+            }
+            ColdTable::Objects => {
+                scan.objects = wanted(filters, |filter| texts(filter, "id")).map(|texts| ids(&texts));
+            }
+            ColdTable::References => {}
+        }
+        scan.limit = limit;
+        // A Flow's segments are few enough that their order is worth more than reading them in parts.
+        if scan.flows.as_ref().is_some_and(|flows| flows.len() <= 1) {
+            scan.order = Some(ScanOrder::Forward);
+        }
+        let partitions = session.config().target_partitions();
+        Ok(Arc::new(ScanExec::new(self.catalog.clone(), self.state.clone(), scan, partitions)))
+    }
+}
+
+impl LargeTable {
+    /// Whether the scan leaves out the rows that a filter does, or some of them.
+    fn use_of(&self, filter: &Expr) -> TableProviderFilterPushDown {
+        let id = match self.table {
+            ColdTable::FlowSegments => "flow_id",
+            ColdTable::Objects => "id",
+            ColdTable::References => return TableProviderFilterPushDown::Unsupported,
+        };
+        if texts(filter, id).is_some_and(|texts| texts.iter().all(|text| is_plain(self.table, text))) {
+            return TableProviderFilterPushDown::Exact;
+        }
+        let times =
+            self.table == ColdTable::FlowSegments && timerange(std::slice::from_ref(filter)) != TimeRange::ETERNITY;
+        if times || texts(filter, id).is_some() {
+            TableProviderFilterPushDown::Inexact
+        } else {
+            TableProviderFilterPushDown::Unsupported
+        }
+    }
+}
+
+/// Whether the text is an id as the column has it, so that equal ids are equal texts.
+fn is_plain(table: ColdTable, text: &str) -> bool {
+    table != ColdTable::FlowSegments || text.parse::<FlowId>().is_ok_and(|id| id.to_string() == text)
+}
+
+/// Texts that are no ids are in no row.
+fn ids<T: std::str::FromStr + Ord>(texts: &BTreeSet<String>) -> BTreeSet<T> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// What all filters that say something leave.
+fn wanted(filters: &[Expr], of: impl Fn(&Expr) -> Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    filters.iter().filter_map(of).reduce(|one, other| one.intersection(&other).cloned().collect())
+}
+
+/// The only values of a column that a filter lets through, if it says nothing else.
+fn texts(filter: &Expr, column: &str) -> Option<BTreeSet<String>> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            let value = match (&**left, &**right) {
+                (Expr::Column(name), value) | (value, Expr::Column(name)) if name.name == column => value,
+                _ => return None,
+            };
+            text(value).map(|text| BTreeSet::from([text]))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            Some(texts(left, column)?.into_iter().chain(texts(right, column)?).collect())
+        }
+        Expr::InList(list) if !list.negated => match &*list.expr {
+            Expr::Column(name) if name.name == column => list.list.iter().map(text).collect(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// A stretch of the timeline that all segments overlap that the filters let through.
+fn timerange(filters: &[Expr]) -> TimeRange {
+    filters.iter().fold(TimeRange::ETERNITY, |range, filter| range.intersect(&times(filter)))
+}
+
+fn times(filter: &Expr) -> TimeRange {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { return TimeRange::ETERNITY };
+    let (name, op, value) = match (&**left, &**right) {
+        _ if *op == Operator::And => return times(left).intersect(&times(right)),
+        (Expr::Column(name), Expr::Literal(value, _)) => (&name.name, *op, value),
+        (Expr::Literal(value, _), Expr::Column(name)) => match op.swap() {
+            Some(op) => (&name.name, op, value),
+            None => return TimeRange::ETERNITY,
+        },
+        _ => return TimeRange::ETERNITY,
+    };
+    let ScalarValue::Int64(Some(seconds)) = value else { return TimeRange::ETERNITY };
+    // A segment that ends with the second before it, exclusively, has it as its end.
+    let from = match name.as_str() {
+        "start_seconds" => *seconds,
+        "end_seconds" => seconds.saturating_sub(1),
+        _ => return TimeRange::ETERNITY,
+    };
+    let (from, to) = match op {
+        Operator::Eq => (Some(from), Some(*seconds)),
+        Operator::Gt | Operator::GtEq => (Some(from), None),
+        Operator::Lt | Operator::LtEq => (None, Some(*seconds)),
+        _ => return TimeRange::ETERNITY,
+    };
+    // What is beyond all times has no bound: too much is let through, and the filter looks again.
+    let at = |seconds: i64| Timestamp::from_parts(seconds, 0).map(Bound::inclusive);
+    let end = |seconds: i64| Timestamp::from_parts(seconds.saturating_add(1), 0).map(Bound::exclusive);
+    TimeRange::new(from.and_then(at), to.and_then(end))
+}
+
+/// Reads the rows of a table.
+#[derive(Clone)]
+struct ScanExec {
+    catalog: Catalog,
+    state: Arc<State>,
+    scan: TableScan,
+    /// How many parts of it are read at the same time, at most.
+    most: usize,
+    parts: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl ScanExec {
+    fn new(catalog: Catalog, state: Arc<State>, scan: TableScan, most: usize) -> Self {
+        let parts = Catalog::scan_parts(&state, &scan, most);
+        let mut equivalence = EquivalenceProperties::new(scan.schema());
+        if let Some(order) = ordering(&scan) {
+            equivalence.add_ordering(order);
+        }
+        let properties = PlanProperties::new(
+            equivalence,
+            Partitioning::UnknownPartitioning(parts),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { catalog, state, scan, most, parts, properties: Arc::new(properties) }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut TableScan)) -> Self {
+        let mut scan = self.scan.clone();
+        change(&mut scan);
+        Self::new(self.catalog.clone(), self.state.clone(), scan, self.most)
+    }
+
+    fn rows(&self) -> Precision<usize> {
+        let (stored, all_visible) = self.state.stored_rows(self.scan.table);
+        let rows = usize::try_from(stored).map_or(Precision::Absent, Precision::Exact);
+        let whole = self.scan.flows.is_none()
+            && self.scan.objects.is_none()
+            && self.scan.limit.is_none()
+            && self.scan.timerange == TimeRange::ETERNITY;
+        if whole && all_visible { rows } else { rows.to_inexact() }
+    }
+}
+
+/// The order that the rows are in, as far as their columns show it.
+fn ordering(scan: &TableScan) -> Option<LexOrdering> {
+    let order = scan.order?;
+    let one_flow = scan.flows.as_ref().is_some_and(|flows| flows.len() <= 1);
+    let schema = scan.schema();
+    let mut columns = Vec::new();
+    for name in ORDER.into_iter().skip(usize::from(one_flow)) {
+        let Ok(index) = schema.index_of(name) else { break };
+        let descending = (order == ScanOrder::Backward) != (name == "start_inclusive");
+        let options = arrow::compute::SortOptions { descending, nulls_first: false };
+        columns.push(PhysicalSortExpr::new(Arc::new(Column::new(name, index)), options));
+    }
+    LexOrdering::new(columns)
+}
+
+/// The order of a scan that gives the wanted order, if there is one.
+fn scan_order(scan: &TableScan, wanted: &[PhysicalSortExpr]) -> Option<ScanOrder> {
+    if scan.table != ColdTable::FlowSegments {
+        return None;
+    }
+    let one_flow = scan.flows.as_ref().is_some_and(|flows| flows.len() <= 1);
+    let is_constant = |expr: &Arc<dyn PhysicalExpr>| {
+        let name = (expr.as_ref() as &dyn Any).downcast_ref::<Column>().map(Column::name);
+        (expr.as_ref() as &dyn Any).is::<Literal>() || (one_flow && name == Some("flow_id"))
+    };
+    let wanted = wanted.iter().filter(|wanted| !is_constant(&wanted.expr));
+    let mut names = ORDER.into_iter().skip(usize::from(one_flow));
+    let mut order = None;
+    for wanted in wanted {
+        // Starts are unique within a Flow: whatever comes behind all of them orders nothing.
+        let Some(expected) = names.next() else { break };
+        let column = (wanted.expr.as_ref() as &dyn Any).downcast_ref::<Column>()?;
+        let backward = wanted.options.descending != (expected == "start_inclusive");
+        let this = if backward { ScanOrder::Backward } else { ScanOrder::Forward };
+        if column.name() != expected || order.is_some_and(|order| order != this) {
+            return None;
+        }
+        order = Some(this);
+    }
+    order
+}
+
+impl fmt::Debug for ScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanExec").field("scan", &self.scan).field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TableScan { table, columns, flows, timerange, objects, order, limit } = &self.scan;
+        write!(f, "CatalogScan: table={}, columns=[{}], parts={}", table.name(), columns.join(", "), self.parts)?;
+        if let Some(flows) = flows {
+            write!(f, ", flows={}", flows.len())?;
+        }
+        if *timerange != TimeRange::ETERNITY {
+            write!(f, ", timerange={timerange}")?;
+        }
+        if let Some(objects) = objects {
+            write!(f, ", objects={}", objects.len())?;
+        }
+        if let Some(order) = order {
+            write!(f, ", order={order:?}")?;
+        }
+        match limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &str {
+        "CatalogScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batches = self.catalog.scan_part(self.state.clone(), self.scan.clone(), partition, self.parts);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.scan.schema(), batches.map_err(external))))
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.scan.schema());
+        if partition.is_none() || self.parts == 1 {
+            statistics.num_rows = self.rows();
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(Arc::new(self.with(|scan| scan.limit = limit)))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.scan.limit
+    }
+
+    fn try_pushdown_sort(&self, order: &[PhysicalSortExpr]) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        // What is cut off by a limit depends on the order.
+        let order = scan_order(&self.scan, order).filter(|_| self.scan.limit.is_none());
+        Ok(match order {
+            Some(order) => {
+                SortOrderPushdownResult::Exact { inner: Arc::new(self.with(|scan| scan.order = Some(order))) }
+            }
+            None => SortOrderPushdownResult::Unsupported,
+        })
+    }
+}
+
+fn external(error: crate::catalog::ReadError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

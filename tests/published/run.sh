@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Reads the published tables of a catalogue that was made, edited and flushed through this build, with programs that are not
+# ours, and holds their answers against the API's.
+# Usage: run.sh [BINARY]; PUBLISHED_PYTHON names a Python with the packages of requirements.txt. Spark, which is large, is
+# asked when TAMSLAKE_PYSPARK=1.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+target="${CARGO_TARGET_DIR:-$here/../../target}"
+binary=$(realpath "${1:-$target/debug/tamslake}")
+python="${PUBLISHED_PYTHON:-python3}"
+readers=deltalake,duckdb,polars
+[[ ${TAMSLAKE_PYSPARK:-} != 1 ]] || readers+=,spark
+folder=$(mktemp -d)
+server=
+stop() {
+    [[ -z $server ]] || kill "$server" 2>/dev/null || true
+    [[ -z $server ]] || wait "$server" 2>/dev/null || true
+    server=
+}
+trap 'stop; rm -rf "$folder"' EXIT
+
+# Not by itself: every version is one that was asked for.
+export TAMSLAKE__CATALOG__PUBLISH_INTERVAL=0s TAMSLAKE__LOG__LEVEL=warn TAMSLAKE__CATALOG__MAX_DELETE_SEGMENTS=150
+"$binary" synth --data-dir "$folder/data" --flows 40 --segments 20000 --seed 3
+: >"$folder/out"
+"$binary" serve --listen 127.0.0.1:0 --data-dir "$folder/data" >"$folder/out" 2>"$folder/err" &
+server=$!
+base=
+for _ in $(seq 100); do
+    base=$(sed -n 's/^ *listening[[:space:]]*\(http[^[:space:]]*\).*/\1/p' "$folder/out")
+    [[ -z $base ]] || break
+    sleep 0.1
+done
+if [[ -z $base ]]; then
+    echo "The server did not start:" >&2
+    cat "$folder/out" "$folder/err" >&2
+    exit 1
+fi
+
+tables="$folder/data/catalog/tables"
+export PYTHONDONTWRITEBYTECODE=1
+"$python" "$here/catalogue.py" "$base" "$binary" "$folder/expected.json" || {
+    cat "$folder/err" >&2
+    exit 1
+}
+echo "while the server runs:"
+"$python" "$here/read.py" "$tables" "$folder/expected.json" --readers "$readers"
+
+# Several files and deletion vectors, or little was shown.
+for table in flow_segments objects; do
+    files=$(find "$tables/$table/data" -name '*.parquet' | wc -l)
+    grep --quiet --recursive deletionVector "$tables/$table/_delta_log" && [[ $files -gt 1 ]] || {
+        echo "$table has $files files, or none with deleted rows" >&2
+        exit 1
+    }
+done
+if grep --recursive --quiet -e the-secret-of-a-webhook -e api_key_value "$tables"; then
+    echo "a secret was published" >&2
+    exit 1
+fi
+
+# The same from a folder that no server runs on, with fewer files.
+stop
+"$binary" flush --data-dir "$folder/data"
+echo "after a flush without a server:"
+"$python" "$here/read.py" "$tables" "$folder/expected.json" --readers deltalake
