@@ -111,8 +111,10 @@ pub async fn fsck(
     for _ in 0..3 {
         let moved = store.read(&paths::log_entry(report.lsn + 1)).await?.is_some() || {
             let files = store.list(paths::CHECKPOINTS).await?;
-            let newest = files.iter().filter_map(|path| paths::parse_checkpoint_file(path)).filter(|found| found.1);
-            newest.map(|(seq, _)| seq).max() != report.newest_checkpoint
+            let finished = files.iter().filter_map(|path| paths::parse_checkpoint_file(path)).filter(|found| found.1);
+            let finished: Vec<u64> = finished.map(|(seq, _)| seq).collect();
+            // Files of one that went meanwhile may have gone with it.
+            finished.iter().max() != report.newest_checkpoint.as_ref() || finished.len() as u64 != report.checkpoints
         };
         if report.problems == 0 || !moved {
             break;
