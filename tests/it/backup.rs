@@ -213,7 +213,10 @@ async fn media_and_the_key_come_along_once_and_damage_is_not_restored() {
         // A table file that was merged away since the checkpoint is there for earlier LSNs only.
         let is_needed = !output.status.success() || new.join(name).exists();
         let is_table_file = name.contains("/tables/");
-        assert!(output.status.code() == Some(1) && said.contains(name) || is_table_file && !is_needed, "{name}: {said}");
+        assert!(
+            output.status.code() == Some(1) && said.contains(name) || is_table_file && !is_needed,
+            "{name}: {said}"
+        );
         std::fs::write(&path, &bytes).unwrap();
     }
 }
