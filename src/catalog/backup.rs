@@ -247,14 +247,19 @@ impl Copier<'_> {
         Ok((state, first))
     }
 
-    /// Entries after the state, up to the end of the log as it is when that is reached.
+    /// Entries after the state, up to the end of the log as it is when this begins: writers may be faster than copies.
     async fn copy_log(
         &mut self,
         state: &mut State,
         tables: &mut BTreeMap<String, (u64, [u8; 32])>,
     ) -> Result<(), BackupError> {
+        let entries = self.log.store.list(paths::LOG).await?;
+        let end = entries.iter().filter_map(|path| paths::parse_log_entry(path)).max().unwrap_or_default();
         loop {
             let seq = state.seq + 1;
+            if seq > end && end > 0 {
+                return Ok(());
+            }
             let path = paths::log_entry(seq);
             if let Some(entry) = self.log.read(seq).await.map_err(RecoveryError::from)? {
                 self.copy(&path, None).await?;

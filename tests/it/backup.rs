@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::fsck::{BUSY, fill, media_files, run, summary};
 use crate::helpers::{Process, id, video_flow};
@@ -29,17 +29,17 @@ async fn a_backup_under_load_is_the_state_at_its_lsn() {
     let folder = tempfile::tempdir().unwrap();
     let [data, to] = ["data", "backup"].map(|name| folder.path().join(name));
     let server = Process::start_with(&data, BUSY).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
+    // As many writes for each backup, however long that takes.
+    let turns = Arc::new(Semaphore::new(0));
     let acknowledged: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let writers: Vec<_> = (1..=4_u32)
         .map(|writer| {
-            let (client, stop, acknowledged) = (server.client.clone(), stop.clone(), acknowledged.clone());
+            let (client, turns, acknowledged) = (server.client.clone(), turns.clone(), acknowledged.clone());
             tokio::spawn(async move {
                 client.make(&video_flow(writer, 100 + writer)).await;
                 for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
+                    let Ok(turn) = turns.acquire().await else { break };
+                    turn.forget();
                     let object = format!("o-{writer}-{number}");
                     client.register(writer, &object, &format!("[{number}:0_{}:0)", number + 1)).await;
                     acknowledged.lock().unwrap().insert(object);
@@ -57,6 +57,7 @@ async fn a_backup_under_load_is_the_state_at_its_lsn() {
         .collect();
     let mut lsn = 0;
     for round in 0..4 {
+        turns.add_permits(2_000);
         while acknowledged.lock().unwrap().len() < 60 * (round + 1) {
             tokio::task::yield_now().await;
         }
@@ -86,7 +87,7 @@ async fn a_backup_under_load_is_the_state_at_its_lsn() {
             assert!(of_log[list] == copied[list], "{list} of the backup differ from those of the log at LSN {lsn}");
         }
     }
-    stop.store(true, Ordering::Relaxed);
+    turns.close();
     for writer in writers {
         writer.await.unwrap();
     }
