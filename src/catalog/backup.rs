@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::change::Change;
-use super::checkpoint::{self, CheckpointError};
+use super::checkpoint::CheckpointError;
 use super::log::Log;
 use super::progress::Progress;
 use super::recovery::{self, RecoveryError};
@@ -23,7 +23,7 @@ use super::store::{LocalStore, Store, StoreError};
 use super::stored::StoredObjects;
 use super::{MaintenanceError, OpenError, existing_log, paths};
 use crate::clock::Clock;
-use crate::domain::UtcTime;
+use crate::domain::{UtcTime, hex};
 
 pub const MANIFEST: &str = "backup.json";
 /// Where in the backup the catalogue is.
@@ -137,7 +137,7 @@ impl Backup {
         let Some(bytes) = store.read(MANIFEST).await? else { return Ok(None) };
         let wrong = |reason: String| BackupError::Manifest { location: store.location(MANIFEST), reason };
         let file: ManifestFile = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-        if checkpoint::hex(&Sha256::digest(file.backup.get())) != file.sha256 {
+        if hex(&Sha256::digest(file.backup.get())) != file.sha256 {
             return Err(wrong("it does not match its checksum".into()));
         }
         let backup: Self = serde_json::from_str(file.backup.get()).map_err(|error| wrong(error.to_string()))?;
@@ -149,7 +149,7 @@ impl Backup {
 
     fn encode(&self) -> Result<Bytes, serde_json::Error> {
         let text = serde_json::value::to_raw_value(self)?;
-        let file = ManifestFile { sha256: checkpoint::hex(&Sha256::digest(text.get())), backup: text };
+        let file = ManifestFile { sha256: hex(&Sha256::digest(text.get())), backup: text };
         Ok(serde_json::to_vec(&file)?.into())
     }
 }
@@ -164,7 +164,7 @@ pub async fn backup(
 ) -> Result<BackedUp, BackupError> {
     let log = existing_log(from, clock).await?;
     let before = Backup::read(to).await?;
-    let catalogue = checkpoint::hex(&log.catalogue);
+    let catalogue = hex(&log.catalogue);
     if let Some(other) = before.as_ref().filter(|before| before.catalogue != catalogue) {
         let (location, is) = (to.location(MANIFEST), other.catalogue.clone());
         return Err(BackupError::OtherCatalogue { location, is, wanted: catalogue });
@@ -240,7 +240,7 @@ impl Copier<'_> {
         self.copy_log(&mut state, &mut tables).await?;
         self.progress.begin("table files", tables.values().map(|(bytes, _)| bytes).sum());
         for (path, (bytes, sha256)) in &tables {
-            self.copy_if_new(path, *bytes, &checkpoint::hex(sha256)).await?;
+            self.copy_if_new(path, *bytes, &hex(sha256)).await?;
             self.progress.advance(*bytes);
         }
         self.copy(paths::CATALOG, None).await?;
@@ -314,7 +314,7 @@ impl Copier<'_> {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    checkpoint::hex(&Sha256::digest(bytes))
+    hex(&Sha256::digest(bytes))
 }
 
 #[derive(Default)]

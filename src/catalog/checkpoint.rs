@@ -32,7 +32,7 @@ use super::store::StoreError;
 use super::tables::Table;
 use crate::domain::{
     DeleteRequest, FlowId, FlowSegment, MediaObject, ObjectId, Profile, ServiceInfo, Source, TimeRange, UtcTime,
-    Webhook,
+    Webhook, hex, unhex,
 };
 
 /// Rows of one part file, so that writing one takes bounded memory.
@@ -538,27 +538,6 @@ fn worth_keeping(committed: &[(u64, i64)], reach: u64, retention: Duration) -> B
         }
     }
     kept
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    unhex_all(text)?.try_into().ok()
-}
-
-pub fn unhex_all(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks_exact(2);
-    if !digits.remainder().is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    digits.map(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

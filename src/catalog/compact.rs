@@ -12,7 +12,7 @@ use super::checkpoint;
 use super::cold::{ColdError, ColdFile, ColdTable, FileIndex, FileWriter, Page};
 use super::flush::{NewFiles, batch_rows, file_rows};
 use super::log::Log;
-use super::pages::ReadError;
+use super::pages;
 use super::state::State;
 use super::{Catalog, MaintenanceError, Purpose, paths};
 
@@ -120,10 +120,8 @@ pub(super) struct Row {
 
 impl<'a> Input<'a> {
     pub async fn open(log: &'a Log, file: &'a ColdFile) -> Result<Self, MaintenanceError> {
-        let tail = log.store.read_ranges(&file.meta.path, vec![file.meta.tail()]).await?;
-        let index = FileIndex::load(&file.meta, &tail.into_iter().next().unwrap_or_default())
-            .map_err(|error| damaged(log, error))?;
-        let page = Arc::new(read_page(log, file, &index, 0).await?);
+        let index = pages::read_index(&*log.store, file).await?;
+        let page = Arc::new(pages::read_page(&*log.store, file, &index, 0).await?);
         let mut input = Self { log, file, index, next_page: 1, page, row: 0, key: None };
         input.set_key();
         Ok(input)
@@ -138,7 +136,7 @@ impl<'a> Input<'a> {
         let row = Row { lsn: self.page.lsn(self.row), page: self.page.clone(), row: self.row };
         self.row += 1;
         if self.row >= self.page.len() && self.next_page < self.index.pages() {
-            self.page = Arc::new(read_page(self.log, self.file, &self.index, self.next_page).await?);
+            self.page = Arc::new(pages::read_page(&*self.log.store, self.file, &self.index, self.next_page).await?);
             (self.next_page, self.row) = (self.next_page + 1, 0);
         }
         self.set_key();
@@ -174,23 +172,6 @@ impl<'a> Merged<'a> {
         same.sort_by_key(|row| row.lsn);
         Ok(true)
     }
-}
-
-/// As an operator knows the file.
-pub(super) fn damaged(log: &Log, error: ColdError) -> MaintenanceError {
-    ReadError::Damaged { location: log.store.location(&error.path), reason: error.reason }.into()
-}
-
-pub(super) async fn read_page(
-    log: &Log,
-    file: &ColdFile,
-    index: &FileIndex,
-    number: u32,
-) -> Result<Page, MaintenanceError> {
-    let ranges = index.byte_ranges(number, None);
-    let bytes = log.store.read_ranges(&file.meta.path, ranges.clone()).await?;
-    let bytes: Vec<_> = ranges.into_iter().zip(bytes).collect();
-    index.page(number, &bytes).map_err(|error| damaged(log, error))
 }
 
 /// Rows on their way into files.
@@ -260,7 +241,7 @@ async fn write_merged(
         match table {
             ColdTable::FlowSegments => {
                 for row in &same {
-                    let key = row.page.segment_key(row.row).map_err(|error| damaged(log, error))?;
+                    let key = row.page.segment_key(row.row).map_err(|error| pages::damaged(&*log.store, error))?;
                     if !state.tombstones.hide(key, row.lsn) {
                         output.push(row).await?;
                     }
@@ -273,7 +254,7 @@ async fn write_merged(
             }
             ColdTable::References => {
                 for row in &same {
-                    let reference = row.page.reference(row.row).map_err(|error| damaged(log, error))?;
+                    let reference = row.page.reference(row.row).map_err(|error| pages::damaged(&*log.store, error))?;
                     if !state.tombstones.hide(reference.key.segment, reference.lsn) {
                         output.push(row).await?;
                     }
@@ -289,7 +270,7 @@ async fn write_merged(
 pub async fn delete_retired(log: &Log, catalog: &Catalog) -> Result<u64, MaintenanceError> {
     // Going back means: from a checkpoint on.
     let Some(oldest) = checkpoint::oldest(log).await? else { return Ok(0) };
-    let needed = &catalog.needed;
+    let needed = &catalog.shared.needed;
     if !needed.is_known() && log.store.list(paths::TABLES).await?.iter().any(|path| paths::is_of_delta_log(path)) {
         // Other engines may read them; which ones is known when the tables are published next.
         return Ok(0);

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::change::{Change, Lsn};
+use super::change::{Change, Lsn, SegmentKey};
 use super::state::{SegmentScan, State, Stored};
-use super::view::{ReadError, View};
+use super::view::{Draft, ReadError, View};
 use crate::domain::{DeleteRequest, DeleteRequestId, FlowId, FlowSegment, ObjectId, TimeRange, UtcTime};
 
 /// Where segments start, from the first key on and up to the second.
@@ -119,6 +119,26 @@ impl<'a> View<'a> {
         Ok(None)
     }
 
+    /// Deletes segments that follow each other among those of a request, with all that follows from it.
+    pub fn delete(
+        self,
+        request: &DeleteRequest,
+        segments: &[Arc<FlowSegment>],
+        now: UtcTime,
+    ) -> Result<Vec<Change>, ReadError> {
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
+        let flow_id = request.flow_id;
+        let mut draft = Draft::new(self, now);
+        draft.extend(match request.object_id {
+            Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
+            // However many: one change.
+            None => vec![Change::DeleteSegmentsWithin { flow_id, timerange: first.timerange.hull(&last.timerange) }],
+        });
+        let consequences = draft.view().after_deleting(flow_id, segments, self)?;
+        draft.extend(consequences);
+        Ok(draft.into_changes())
+    }
+
     /// What follows from the deletion of these segments, which this view has seen and `before` has not: Objects that
     /// they needed, and what is left of the Flow's cold timeline.
     pub fn after_deleting(
@@ -144,6 +164,22 @@ impl<'a> View<'a> {
             changes.push(Change::PutColdExtent { flow_id, timerange });
         }
         Ok(changes)
+    }
+
+    /// What becomes of suspects of which it was found out, on the state of entry `seen`, whether anything refers to them:
+    /// they are condemned or cleared.
+    pub fn verdicts(&self, judged: &[(ObjectId, bool)], seen: u64) -> Vec<Change> {
+        // What was registered meanwhile is in memory, unless it went to cold files: then they are asked again.
+        if self.flushed() > seen {
+            return Vec::new();
+        }
+        // One that lost another reference meanwhile is judged again.
+        let still = judged.iter().filter(|(id, _)| self.is_suspect_until(id, seen));
+        let verdicts = still.map(|(id, referenced)| {
+            let is_free = *referenced || self.is_used_since(id, seen) || self.is_condemned(id);
+            if is_free { Change::ClearObject(id.clone()) } else { Change::CondemnObject(id.clone()) }
+        });
+        verdicts.collect()
     }
 
     /// Segments in timeline order, without those that are being deleted. A Flow's segments never overlap, so their

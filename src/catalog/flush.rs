@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::change::{Change, object_key};
-use super::cold::{self, ColdFile, ColdTable, FileMeta, FileWriter, Layout, ObjectEntry, Reference};
+use super::cold::{self, ColdError, ColdFile, ColdTable, FileMeta, FileWriter, Layout, ObjectEntry, Reference};
 use super::log::Log;
 use super::state::State;
 use super::{Catalog, MaintenanceError, Purpose, paths};
-use crate::domain::UtcTime;
+use crate::domain::{UtcTime, hex};
 
 /// Rows of one batch on its way into a file.
 const BATCH_ROWS: usize = 8_192;
@@ -69,8 +70,7 @@ impl<'a> NewFiles<'a> {
     }
 
     pub fn writer(&self, table: ColdTable) -> Result<FileWriter, MaintenanceError> {
-        let name =
-            format!("{:010}-{}", self.started.timestamp(), super::checkpoint::hex(&self.log.clock.random_bytes::<8>()));
+        let name = format!("{:010}-{}", self.started.timestamp(), hex(&self.log.clock.random_bytes::<8>()));
         Ok(FileWriter::with_layout(table, paths::table_file(table.name(), &name), layout(table))?)
     }
 
@@ -146,14 +146,7 @@ fn is_flushed_since(state: &State, before: u64) -> bool {
 
 async fn write_segments(new: &mut NewFiles<'_>, state: &State) -> Result<(), MaintenanceError> {
     let rows: Vec<_> = state.segments.values().map(|stored| (stored.lsn, &*stored.row)).collect();
-    for of_file in rows.chunks(file_rows()) {
-        let mut writer = new.writer(ColdTable::FlowSegments)?;
-        for batch in of_file.chunks(batch_rows()) {
-            writer.push(&cold::segments_batch(batch)?)?;
-        }
-        new.put(writer.finish()?).await?;
-    }
-    Ok(())
+    write(new, ColdTable::FlowSegments, &rows, cold::segments_batch).await
 }
 
 async fn write_objects(new: &mut NewFiles<'_>, state: &State) -> Result<(), MaintenanceError> {
@@ -166,23 +159,26 @@ async fn write_objects(new: &mut NewFiles<'_>, state: &State) -> Result<(), Main
     let there = there.filter_map(|hot| Some((hot.place, hot.lsn, ObjectEntry::Is(hot.row.as_deref()?))));
     let mut rows: Vec<_> = gone.chain(there).collect();
     rows.sort_by_cached_key(|(place, _, entry)| object_key(*place, entry.id().as_str()));
-    for of_file in rows.chunks(file_rows()) {
-        let mut writer = new.writer(ColdTable::Objects)?;
-        for batch in of_file.chunks(batch_rows()) {
-            let entries = batch.iter().map(|(_, lsn, entry)| (*lsn, *entry));
-            writer.push(&cold::objects_batch(&entries.collect::<Vec<_>>())?)?;
-        }
-        new.put(writer.finish()?).await?;
-    }
-    Ok(())
+    let rows: Vec<_> = rows.into_iter().map(|(_, lsn, entry)| (lsn, entry)).collect();
+    write(new, ColdTable::Objects, &rows, cold::objects_batch).await
 }
 
 async fn write_references(new: &mut NewFiles<'_>, state: &State) -> Result<(), MaintenanceError> {
     let rows: Vec<Reference> = state.references.iter().map(|(key, lsn)| Reference { key: *key, lsn: *lsn }).collect();
+    write(new, ColdTable::References, &rows, cold::references_batch).await
+}
+
+/// Rows in their table's order.
+async fn write<R>(
+    new: &mut NewFiles<'_>,
+    table: ColdTable,
+    rows: &[R],
+    to_batch: impl Fn(&[R]) -> Result<RecordBatch, ColdError>,
+) -> Result<(), MaintenanceError> {
     for of_file in rows.chunks(file_rows()) {
-        let mut writer = new.writer(ColdTable::References)?;
+        let mut writer = new.writer(table)?;
         for batch in of_file.chunks(batch_rows()) {
-            writer.push(&cold::references_batch(batch)?)?;
+            writer.push(&to_batch(batch)?)?;
         }
         new.put(writer.finish()?).await?;
     }

@@ -180,11 +180,8 @@ impl Hidden {
         let index = self.cache.index_of(file).await?;
         for group in 0..index.row_groups() {
             let pages = index.pages_of(group);
-            let ranges = index.byte_ranges_of(pages.clone(), Some(&[column]));
-            let bytes = self.store.read_ranges(&file.meta.path, ranges.clone()).await?;
-            let bytes: Vec<_> = ranges.into_iter().zip(bytes).collect();
             let first = row_number(file, index.first_row(pages.start))?;
-            let batch = index.decode_pages(pages, Some(&[column]), &bytes).map_err(|error| self.damaged(error))?;
+            let batch = self.cache.read_through(file, &index, pages, Some(&[column])).await?;
             let Some(deleted) = batch.column_by_name("deleted").and_then(|column| column.as_boolean_opt()) else {
                 continue;
             };

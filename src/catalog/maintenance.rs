@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -15,10 +14,9 @@ use super::checkpoint::{self, Keep};
 use super::compact;
 use super::flush::{self, AtRest};
 use super::log::Log;
-use super::pages::PageCache;
-use super::publishing::{NeededFiles, Publication, Tables};
+use super::publishing::{Publication, Tables};
 use super::state::State;
-use super::{Catalog, CatalogSettings, CommitError, Feed, MaintenanceError, Opened};
+use super::{Catalog, CatalogSettings, CommitError, MaintenanceError, WeakCatalog};
 use crate::domain::UtcTime;
 
 /// Below it rows stay in memory and in the checkpoints: files of a few rows help nobody.
@@ -97,7 +95,7 @@ impl Maintenance {
         let (log, settings) = (self.log, self.settings);
         let publishing = Publishing { log, settings, catalog: catalog.downgrade(), tables: None, shown: None, due };
         let landed = self.landed.subscribe();
-        let running = catalog.running.clone();
+        let running = catalog.shared.running.clone();
         spawn("flush", runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
         spawn("compact", runtime, running.clone(), compactor.run(landed.clone(), compact_orders))?;
         spawn("publish", runtime, running, publishing.run(landed, publish_orders))
@@ -120,42 +118,6 @@ fn spawn(
     Ok(())
 }
 
-/// A catalogue that does not keep its committer alive.
-pub struct WeakCatalog {
-    pub current: Arc<ArcSwap<State>>,
-    pub queue: mpsc::WeakSender<super::Message>,
-    pub room: Arc<Semaphore>,
-    pub queue_bytes: usize,
-    pub halted: watch::Sender<Option<String>>,
-    pub exclusive: bool,
-    pub feed: Feed,
-    pub opened: Opened,
-    pub cache: PageCache,
-    pub orders: Orders,
-    pub running: Arc<Semaphore>,
-    pub needed: NeededFiles,
-}
-
-impl WeakCatalog {
-    /// `None` when nobody else has the catalogue any more.
-    fn upgrade(&self) -> Option<Catalog> {
-        Some(Catalog {
-            current: self.current.clone(),
-            queue: self.queue.upgrade()?,
-            room: self.room.clone(),
-            queue_bytes: self.queue_bytes,
-            halted: self.halted.clone(),
-            exclusive: self.exclusive,
-            feed: self.feed.clone(),
-            opened: self.opened.clone(),
-            cache: self.cache.clone(),
-            orders: self.orders.clone(),
-            running: self.running.clone(),
-            needed: self.needed.clone(),
-        })
-    }
-}
-
 struct Flusher {
     log: Log,
     settings: CatalogSettings,
@@ -173,33 +135,29 @@ impl Flusher {
         // What was replayed may be more than is kept in memory.
         landed.mark_changed();
         loop {
-            let order = tokio::select! {
+            let woken = tokio::select! {
                 biased;
-                changed = landed.changed() => match changed {
-                    Ok(()) => None,
-                    // The committer is gone.
-                    Err(_) => return,
-                },
-                order = orders.recv() => order,
+                woken = wake(&mut landed, &mut orders) => woken,
                 // While memory is full no commit comes that would wake it.
-                () = tokio::time::sleep(AFTER_FAILURE), if self.failed => None,
+                () = tokio::time::sleep(AFTER_FAILURE), if self.failed => Woken::Committed,
             };
             let Some(catalog) = self.catalog.upgrade() else { return };
             let so_far = *landed.borrow();
-            match order {
-                Some(Order::Flush(answer)) => {
+            match woken {
+                Woken::Ended => return,
+                Woken::Order(Order::Flush(answer)) => {
                     // Who asked may be gone.
                     let _ = answer.send(flush::flush(&self.log, &catalog).await.map(drop));
                 }
-                Some(Order::AtRest(answer)) => {
+                Woken::Order(Order::AtRest(answer)) => {
                     let _ = answer.send(flush::flush(&self.log, &catalog).await);
                 }
-                Some(Order::Wait(answer)) => {
+                Woken::Order(Order::Wait(answer)) => {
                     self.look(&catalog, so_far).await;
                     // Likewise.
                     let _ = answer.send(());
                 }
-                _ => self.look(&catalog, so_far).await,
+                Woken::Committed | Woken::Order(_) => self.look(&catalog, so_far).await,
             }
         }
     }
@@ -253,6 +211,22 @@ impl Flusher {
     }
 }
 
+/// What a thread of maintenance wakes up for.
+enum Woken {
+    Committed,
+    Order(Order),
+    /// The committer is gone.
+    Ended,
+}
+
+async fn wake(landed: &mut watch::Receiver<Landed>, orders: &mut mpsc::Receiver<Order>) -> Woken {
+    tokio::select! {
+        biased;
+        changed = landed.changed() => if changed.is_ok() { Woken::Committed } else { Woken::Ended },
+        order = orders.recv() => order.map_or(Woken::Ended, Woken::Order),
+    }
+}
+
 struct Compactor {
     log: Log,
     settings: CatalogSettings,
@@ -263,19 +237,16 @@ impl Compactor {
     async fn run(self, mut landed: watch::Receiver<Landed>, mut orders: mpsc::Receiver<Order>) {
         let mut looked_at = 0;
         loop {
-            let order = tokio::select! {
-                biased;
-                changed = landed.changed() => match changed {
-                    Ok(()) => None,
-                    Err(_) => return,
-                },
-                order = orders.recv() => order,
-            };
+            let woken = wake(&mut landed, &mut orders).await;
             let Some(catalog) = self.catalog.upgrade() else { return };
-            if let Some(Order::Compact(answer)) = order {
-                // Who asked may be gone.
-                let _ = answer.send(compact::compact_all(&self.log, &catalog).await);
-                continue;
+            match woken {
+                Woken::Ended => return,
+                Woken::Order(Order::Compact(answer)) => {
+                    // Who asked may be gone.
+                    let _ = answer.send(compact::compact_all(&self.log, &catalog).await);
+                    continue;
+                }
+                Woken::Committed | Woken::Order(_) => {}
             }
             // New files come with a flush only.
             let flushed = catalog.snapshot().flushed;
@@ -329,7 +300,7 @@ impl Publishing {
         let mut pause = None;
         loop {
             let wait = pause.take().or_else(|| {
-                let is_old = self.shown != Some(self.catalog.current.load().seq());
+                let is_old = self.shown != Some(self.catalog.shared.current.load().seq());
                 self.due.wait(self.log.clock.now(), is_old)
             });
             let order = tokio::select! {
@@ -362,12 +333,12 @@ impl Publishing {
         let tables = match &mut self.tables {
             Some(tables) => tables,
             None => {
-                let needed = catalog.needed.clone();
-                self.tables.insert(Tables::open(&self.log, catalog.cache.clone(), &self.settings, needed)?)
+                let needed = catalog.shared.needed.clone();
+                self.tables.insert(Tables::open(&self.log, catalog.shared.cache.clone(), &self.settings, needed)?)
             }
         };
         let (answer, answered) = oneshot::channel();
-        catalog.orders.flush.send(Order::AtRest(answer)).await.map_err(|_| CommitError::Closed)?;
+        catalog.shared.orders.flush.send(Order::AtRest(answer)).await.map_err(|_| CommitError::Closed)?;
         let at_rest = answered.await.map_err(|_| CommitError::Closed)??.ok_or(MaintenanceError::Overtaken)?;
         let published = tables.publish(&at_rest).await?;
         self.shown = Some(published.seq);

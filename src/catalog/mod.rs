@@ -47,7 +47,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::domain::UtcTime;
+use crate::domain::{UtcTime, hex, unhex};
 
 pub use change::{Change, Lsn, SegmentKey, object_hash};
 pub use cold::ColdTable;
@@ -62,7 +62,7 @@ pub use view::{Draft, ReadError, View};
 
 use committer::{Committer, Decided, Message, Pending};
 use log::{Log, RESOLVE_PAUSE};
-use maintenance::{Maintenance, Order, Orders, WeakCatalog};
+use maintenance::{Maintenance, Order, Orders};
 use pages::{PageCache, Pages};
 use publishing::NeededFiles;
 use recovery::RecoveryError;
@@ -171,8 +171,13 @@ impl From<publish::PublishError> for MaintenanceError {
 /// A handle to the open catalogue; clones share it.
 #[derive(Clone)]
 pub struct Catalog {
-    current: Arc<ArcSwap<State>>,
     queue: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+/// What all handles share. (With the way to the committer it would keep that alive.)
+struct Shared {
+    current: Arc<ArcSwap<State>>,
     room: Arc<Semaphore>,
     queue_bytes: usize,
     halted: watch::Sender<Option<String>>,
@@ -184,6 +189,19 @@ pub struct Catalog {
     /// The threads of maintenance, each of which holds a permit while it runs.
     running: Arc<Semaphore>,
     needed: NeededFiles,
+}
+
+/// A handle that does not keep the committer alive.
+struct WeakCatalog {
+    queue: mpsc::WeakSender<Message>,
+    shared: Arc<Shared>,
+}
+
+impl WeakCatalog {
+    /// `None` when nobody else has the catalogue any more.
+    fn upgrade(&self) -> Option<Catalog> {
+        Some(Catalog { queue: self.queue.upgrade()?, shared: self.shared.clone() })
+    }
 }
 
 /// What was found when the catalogue was opened.
@@ -210,7 +228,7 @@ struct Identity {
 impl Identity {
     fn checksum(&self) -> String {
         let text = format!("{}\n{}\n{}\n", self.catalogue, self.format, self.created.timestamp_micros());
-        checkpoint::hex(&Sha256::digest(text))
+        hex(&Sha256::digest(text))
     }
 }
 
@@ -224,7 +242,7 @@ impl Catalog {
     pub async fn open(store: Arc<dyn Store>, clock: Clock, settings: CatalogSettings) -> Result<Self, OpenError> {
         let (catalog, committer, maintenance) = Self::recover(store, clock, settings).await?;
         let runtime = tokio::runtime::Handle::current();
-        let halted = catalog.halted.clone();
+        let halted = catalog.shared.halted.clone();
         maintenance.start(&catalog, &runtime).map_err(|error| OpenError::Thread(error.to_string()))?;
         // A thread of its own: deciding and encoding a large batch must not hold up requests.
         std::thread::Builder::new()
@@ -257,14 +275,14 @@ impl Catalog {
         clock: Clock,
         settings: CatalogSettings,
     ) -> Result<(Self, Committer, Maintenance), OpenError> {
-        let probe = format!("selftest/{}", checkpoint::hex(&clock.random_bytes::<8>()));
+        let probe = format!("selftest/{}", hex(&clock.random_bytes::<8>()));
         store::self_test(&*store, &probe).await.map_err(OpenError::SelfTest)?;
         let (catalogue, created) = identity(&*store, &clock).await?;
         let log = Log { store, catalogue, writer: clock.random_bytes(), clock, resolve_pause: RESOLVE_PAUSE };
         let contact = log.contact();
         let recovered = recovery::recover(&log).await?;
         let opened = Opened {
-            catalogue: checkpoint::hex(&catalogue),
+            catalogue: hex(&catalogue),
             created,
             checkpoint: recovered.checkpoint,
             replayed: recovered.replayed,
@@ -291,28 +309,29 @@ impl Catalog {
         let orders = maintenance.senders.clone();
         let running = Arc::new(Semaphore::new(MAINTENANCE_THREADS));
         let needed = NeededFiles::default();
-        let catalog =
-            Self { current, queue, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
+        let shared =
+            Shared { current, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
+        let catalog = Self { queue, shared: Arc::new(shared) };
         Ok((catalog, committer, maintenance))
     }
 
     /// The events of all commits, from the log.
     pub fn events(&self) -> &Feed {
-        &self.feed
+        &self.shared.feed
     }
 
     pub fn opened(&self) -> &Opened {
-        &self.opened
+        &self.shared.opened
     }
 
     /// The state as this process knows it. Where other writers exist it may lag; [`Catalog::read`] does not.
     pub fn snapshot(&self) -> Arc<State> {
-        self.current.load_full()
+        self.shared.current.load_full()
     }
 
     /// A state that has every commit acknowledged before this call, by whatever writer.
     pub async fn read(&self) -> Result<Arc<State>, CommitError> {
-        if !self.exclusive {
+        if !self.shared.exclusive {
             self.refresh().await?;
         }
         Ok(self.snapshot())
@@ -336,7 +355,7 @@ impl Catalog {
         F: Fn(View<'_>) -> Result<T, E>,
         E: From<ReadError>,
     {
-        self.cache.answer(|pages| question(View::new(state, pages))).await
+        self.shared.cache.answer(|pages| question(View::new(state, pages))).await
     }
 
     async fn refresh(&self) -> Result<(), CommitError> {
@@ -365,19 +384,21 @@ impl Catalog {
         T: Send + 'static,
         E: From<CommitError> + From<ReadError> + Send + 'static,
     {
-        if let Some(reason) = self.halted.borrow().clone() {
+        if let Some(reason) = self.shared.halted.borrow().clone() {
             return Err(CommitError::Halted { reason }.into());
         }
         // More than the whole room would never get in.
-        let weight = weight.clamp(1, self.queue_bytes);
+        let weight = weight.clamp(1, self.shared.queue_bytes);
         let permits = u32::try_from(weight).unwrap_or(u32::MAX);
         let mut permit = match purpose {
-            Purpose::Request => self.room.clone().try_acquire_many_owned(permits).map_err(|_| CommitError::Busy)?,
+            Purpose::Request => {
+                self.shared.room.clone().try_acquire_many_owned(permits).map_err(|_| CommitError::Busy)?
+            }
             Purpose::Maintenance => {
-                self.room.clone().acquire_many_owned(permits).await.map_err(|_| CommitError::Closed)?
+                self.shared.room.clone().acquire_many_owned(permits).await.map_err(|_| CommitError::Closed)?
             }
         };
-        let pages = Arc::new(Pages::new(self.cache.clone()));
+        let pages = Arc::new(Pages::new(self.shared.cache.clone()));
         let mut decide = decide;
         loop {
             let (answer, answered) = oneshot::channel();
@@ -394,7 +415,7 @@ impl Catalog {
                 Answer::Decided(outcome) => return outcome,
                 // Pages of cold files come from the store; nobody else waits for them.
                 Answer::NotLoaded(again, kept) => {
-                    self.cache.load_missing(&pages).await?;
+                    self.shared.cache.load_missing(&pages).await?;
                     (decide, permit) = (again, kept);
                 }
             }
@@ -403,7 +424,7 @@ impl Catalog {
 
     /// Ends when the catalogue cannot write any more until it is opened again, and says why.
     pub async fn halted(&self) -> String {
-        let mut halted = self.halted.subscribe();
+        let mut halted = self.shared.halted.subscribe();
         let reason = halted.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         match reason {
             Some(reason) => reason,
@@ -415,7 +436,7 @@ impl Catalog {
     /// Commits what is queued, waits for a running checkpoint, and refuses everything after.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.orders.flush.send(Order::Wait(answer)).await.is_ok() {
+        if self.shared.orders.flush.send(Order::Wait(answer)).await.is_ok() {
             // An error means that the thread is gone already.
             let _ = answered.await;
         }
@@ -426,45 +447,32 @@ impl Catalog {
         }
         // They end with the committer; what they were at is left for the next start.
         let all = u32::try_from(MAINTENANCE_THREADS).unwrap_or(u32::MAX);
-        let _ = self.running.acquire_many(all).await;
+        let _ = self.shared.running.acquire_many(all).await;
     }
 
     /// Puts all rows that are at rest into cold files.
     pub async fn flush(&self) -> Result<(), MaintenanceError> {
         let (answer, answered) = oneshot::channel();
-        self.orders.flush.send(Order::Flush(answer)).await.map_err(|_| CommitError::Closed)?;
+        self.shared.orders.flush.send(Order::Flush(answer)).await.map_err(|_| CommitError::Closed)?;
         answered.await.map_err(|_| CommitError::Closed)?
     }
 
     /// Merges all cold files of each table into one run, without what is deleted; the number of files that were exchanged.
     pub async fn compact(&self) -> Result<u64, MaintenanceError> {
         let (answer, answered) = oneshot::channel();
-        self.orders.compact.send(Order::Compact(answer)).await.map_err(|_| CommitError::Closed)?;
+        self.shared.orders.compact.send(Order::Compact(answer)).await.map_err(|_| CommitError::Closed)?;
         answered.await.map_err(|_| CommitError::Closed)?
     }
 
     /// Flushes, and shows the state that this finds or a later one as Delta Lake tables.
     pub async fn publish(&self) -> Result<Publication, MaintenanceError> {
         let (answer, answered) = oneshot::channel();
-        self.orders.publish.send(Order::Publish(answer)).await.map_err(|_| CommitError::Closed)?;
+        self.shared.orders.publish.send(Order::Publish(answer)).await.map_err(|_| CommitError::Closed)?;
         answered.await.map_err(|_| CommitError::Closed)?
     }
 
     fn downgrade(&self) -> WeakCatalog {
-        WeakCatalog {
-            current: self.current.clone(),
-            queue: self.queue.downgrade(),
-            room: self.room.clone(),
-            queue_bytes: self.queue_bytes,
-            halted: self.halted.clone(),
-            exclusive: self.exclusive,
-            feed: self.feed.clone(),
-            opened: self.opened.clone(),
-            cache: self.cache.clone(),
-            orders: self.orders.clone(),
-            running: self.running.clone(),
-            needed: self.needed.clone(),
-        }
+        WeakCatalog { queue: self.queue.downgrade(), shared: self.shared.clone() }
     }
 }
 
@@ -557,12 +565,8 @@ async fn identity(store: &dyn Store, clock: &Clock) -> Result<([u8; 16], bool), 
 /// A catalogue that was never there before: its uuid and its `catalog.json`.
 fn new_identity(clock: &Clock, location: &str) -> Result<([u8; 16], Bytes), OpenError> {
     let catalogue = clock.random_bytes::<16>();
-    let mut identity = Identity {
-        catalogue: checkpoint::hex(&catalogue),
-        format: FORMAT,
-        created: clock.now(),
-        sha256: String::new(),
-    };
+    let mut identity =
+        Identity { catalogue: hex(&catalogue), format: FORMAT, created: clock.now(), sha256: String::new() };
     identity.sha256 = identity.checksum();
     let text = serde_json::to_vec_pretty(&identity)
         .map_err(|error| OpenError::IdentityDamaged { location: location.to_owned(), reason: error.to_string() })?;
@@ -588,7 +592,7 @@ fn parse_identity(bytes: &[u8], location: String) -> Result<[u8; 16], OpenError>
     if identity.checksum() != identity.sha256 {
         return Err(damaged("it does not match its checksum".into()));
     }
-    checkpoint::unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))
+    unhex(&identity.catalogue).ok_or_else(|| damaged("catalogue is no uuid".into()))
 }
 
 #[cfg(test)]

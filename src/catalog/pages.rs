@@ -39,6 +39,36 @@ impl From<ColdError> for ReadError {
     }
 }
 
+/// As an operator knows the file.
+pub fn damaged(store: &dyn Store, error: ColdError) -> ReadError {
+    ReadError::Damaged { location: store.location(&error.path), reason: error.reason }
+}
+
+/// What stands behind a file's rows.
+pub async fn read_tail(store: &dyn Store, file: &ColdFile) -> Result<Bytes, StoreError> {
+    let tail = store.read_ranges(&file.meta.path, vec![file.meta.tail()]).await?;
+    Ok(tail.into_iter().next().unwrap_or_default())
+}
+
+pub async fn read_index(store: &dyn Store, file: &ColdFile) -> Result<FileIndex, ReadError> {
+    let tail = read_tail(store, file).await?;
+    FileIndex::load(&file.meta, &tail).map_err(|error| damaged(store, error))
+}
+
+pub async fn read_page(store: &dyn Store, file: &ColdFile, index: &FileIndex, number: u32) -> Result<Page, ReadError> {
+    let bytes = read_parts(store, file, index.byte_ranges(number..number + 1, None)).await?;
+    index.page(number, &bytes).map_err(|error| damaged(store, error))
+}
+
+async fn read_parts(
+    store: &dyn Store,
+    file: &ColdFile,
+    ranges: Vec<Range<u64>>,
+) -> Result<Vec<(Range<u64>, Bytes)>, StoreError> {
+    let bytes = store.read_ranges(&file.meta.path, ranges.clone()).await?;
+    Ok(ranges.into_iter().zip(bytes).collect())
+}
+
 /// What is loaded of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Part {
@@ -104,16 +134,11 @@ impl PageCache {
     }
 
     async fn load(&self, file: &Arc<ColdFile>, part: Part, pages: &Pages) -> Result<Loaded, ReadError> {
-        let path = &file.meta.path;
-        let damaged =
-            |error: ColdError| ReadError::Damaged { location: self.store.location(path), reason: error.reason };
         match part {
-            Part::Index => {
-                let tail = self.store.read_ranges(path, vec![file.meta.tail()]).await?;
-                let tail = tail.into_iter().next().unwrap_or_default();
-                Ok(Loaded::Index(Arc::new(FileIndex::load(&file.meta, &tail).map_err(damaged)?)))
+            Part::Index => Ok(Loaded::Index(Arc::new(read_index(&*self.store, file).await?))),
+            Part::Page(number) => {
+                Ok(Loaded::Page(Arc::new(read_page(&*self.store, file, &*pages.index(file)?, number).await?)))
             }
-            Part::Page(number) => Ok(Loaded::Page(self.load_page(file, &*pages.index(file)?, number).await?)),
             Part::Objects(hash) => {
                 let index = pages.index(file)?;
                 let mut found = Vec::new();
@@ -121,18 +146,18 @@ impl PageCache {
                     let page = match self.pages.get(&(file.id, Part::Page(number))) {
                         Some(Loaded::Page(page)) => page,
                         _ => {
-                            let page = self.load_page(file, &index, number).await?;
+                            let page = Arc::new(read_page(&*self.store, file, &index, number).await?);
                             self.pages.insert((file.id, Part::Page(number)), Loaded::Page(page.clone()));
                             page
                         }
                     };
                     let id = page.object_id(row).and_then(|id| id.parse().ok());
                     let id = id.ok_or_else(|| ReadError::Damaged {
-                        location: self.store.location(path),
+                        location: self.location(&file.meta.path),
                         reason: "its list of ids names a row that is not there".into(),
                     })?;
-                    let object =
-                        if page.is_deleted(row) { None } else { Some(Arc::new(page.object(row).map_err(damaged)?)) };
+                    let object = || page.object(row).map(Arc::new).map_err(|error| self.damaged(error));
+                    let object = if page.is_deleted(row) { None } else { Some(object()?) };
                     found.push(FoundObject { id, lsn: page.lsn(row), row: object });
                 }
                 Ok(Loaded::Objects(found.into()))
@@ -140,17 +165,6 @@ impl PageCache {
             // Nobody asks for it alone.
             Part::Ids(_) => Err(ReadError::NotLoaded),
         }
-    }
-
-    async fn load_page(&self, file: &ColdFile, index: &FileIndex, number: u32) -> Result<Arc<Page>, ReadError> {
-        let path = &file.meta.path;
-        let ranges = index.byte_ranges(number, None);
-        let bytes = self.store.read_ranges(path, ranges.clone()).await?;
-        let bytes: Vec<_> = ranges.into_iter().zip(bytes).collect();
-        let page = index.page(number, &bytes);
-        Ok(Arc::new(
-            page.map_err(|error| ReadError::Damaged { location: self.store.location(path), reason: error.reason })?,
-        ))
     }
 
     /// As [`Pages::index`], for those who can wait.
@@ -183,10 +197,7 @@ impl PageCache {
                 _ => {
                     let bytes = self.store.read_ranges(&file.meta.path, vec![index.id_block_range(block)]).await?;
                     let ids = index.checked_id_block(block, bytes.into_iter().next().unwrap_or_default());
-                    let ids = ids.map_err(|error| ReadError::Damaged {
-                        location: self.store.location(&file.meta.path),
-                        reason: error.reason,
-                    })?;
+                    let ids = ids.map_err(|error| self.damaged(error))?;
                     self.pages.insert(name, Loaded::Ids(ids.clone()));
                     ids
                 }
@@ -215,15 +226,13 @@ impl PageCache {
         pages: Range<u32>,
         columns: Option<&[usize]>,
     ) -> Result<RecordBatch, ReadError> {
-        let ranges = index.byte_ranges_of(pages.clone(), columns);
-        let bytes = self.store.read_ranges(&file.meta.path, ranges.clone()).await?;
-        let bytes: Vec<_> = ranges.into_iter().zip(bytes).collect();
+        let bytes = read_parts(&*self.store, file, index.byte_ranges(pages.clone(), columns)).await?;
         index.decode_pages(pages, columns, &bytes).map_err(|error| self.damaged(error))
     }
 
     /// As an operator knows the file.
     pub fn damaged(&self, error: ColdError) -> ReadError {
-        ReadError::Damaged { location: self.store.location(&error.path), reason: error.reason }
+        damaged(&*self.store, error)
     }
 
     /// How an operator would look for a file.

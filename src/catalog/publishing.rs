@@ -18,7 +18,7 @@ use super::cold::{self, ColdFile, ColdTable};
 use super::flush::AtRest;
 use super::hidden::Hidden;
 use super::log::Log;
-use super::pages::PageCache;
+use super::pages::{self, PageCache};
 use super::publish::{ColumnStats, Cut, CutFile, PublishSettings, Published, Publisher, parquet_stats, whole_table};
 use super::rows::{
     self, DeleteRequestRow, FlowRow, ObjectRow, ProfileRow, RowError, ServiceRow, SourceRow, StoredFlow, WebhookRow,
@@ -195,8 +195,7 @@ impl Tables {
         let stats = match self.stats.get(&file.id) {
             Some(stats) => stats.clone(),
             None => {
-                let tail = self.log.store.read_ranges(&file.meta.path, vec![file.meta.tail()]).await?;
-                let footer = cold::statistics(&file.meta, &tail.into_iter().next().unwrap_or_default())?;
+                let footer = cold::statistics(&file.meta, &pages::read_tail(&*self.log.store, file).await?)?;
                 let stats = parquet_stats(file.meta.table.schema(), &footer);
                 self.stats.insert(file.id, stats.clone());
                 stats

@@ -20,7 +20,7 @@ use super::store::{Create, Store, StoreError};
 use super::stored::StoredObjects;
 use super::{MaintenanceError, OpenError, existing_log, new_identity};
 use crate::clock::Clock;
-use crate::domain::{EventPlace, Webhook};
+use crate::domain::{EventPlace, Webhook, hex};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -81,8 +81,8 @@ pub async fn restore(
     let log = Log { store: to.clone(), catalogue, writer: clock.random_bytes(), clock, resolve_pause: RESOLVE_PAUSE };
     let block = paths::floor_block(state.seq);
     let mut restored = Restored {
-        catalogue: checkpoint::hex(&catalogue),
-        from: checkpoint::hex(&source.catalogue),
+        catalogue: hex(&catalogue),
+        from: hex(&source.catalogue),
         lsn: state.seq,
         next_lsn: paths::last_of_block(block) + 1,
         table_files: 0,
@@ -124,7 +124,7 @@ pub async fn restore(
 }
 
 async fn state_of(source: &Log, backup: Option<&Backup>, lsn: Option<u64>) -> Result<State, RestoreError> {
-    if backup.is_some_and(|backup| backup.catalogue != checkpoint::hex(&source.catalogue)) {
+    if backup.is_some_and(|backup| backup.catalogue != hex(&source.catalogue)) {
         return Err(RestoreError::OtherCatalogue { location: source.store.location(paths::CATALOG) });
     }
     let finished = checkpoint::finished(source).await?;

@@ -86,7 +86,8 @@ impl Catalog {
     /// One of `parts` parts of a scan, which have no row in common. Its limit is for each of them.
     pub fn scan_part(&self, state: Arc<State>, request: TableScan, part: usize, parts: usize) -> Batches {
         let limit = request.limit;
-        let scan = Scan { cache: self.cache.clone(), state, schema: request.schema(), request, ranges: Vec::new() };
+        let scan =
+            Scan { cache: self.shared.cache.clone(), state, schema: request.schema(), request, ranges: Vec::new() };
         let rows = stream::once(scan.rows(part, parts.max(1))).try_flatten();
         let batches = stream::try_unfold((rows.boxed(), limit), |(mut rows, limit)| async move {
             if limit == Some(0) {

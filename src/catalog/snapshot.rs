@@ -173,7 +173,7 @@ impl Catalog {
             std::mem::swap(&mut files, &mut others);
         }
         let settled = files.len();
-        let location = |file: &Arc<ColdFile>| self.cache.location(&file.meta.path);
+        let location = |file: &Arc<ColdFile>| self.shared.cache.location(&file.meta.path);
         Ok(TableFiles { files: files.into_iter().chain(others).map(location).collect(), settled, hot })
     }
 
@@ -197,7 +197,7 @@ impl Catalog {
                 let segments = View::new(state, pages).still_to_delete(request);
                 segments.map(|segment| Ok(SegmentKey::of(&*segment?).start)).collect::<Result<Vec<_>, ReadError>>()
             };
-            let starts = self.cache.answer(covered).await?;
+            let starts = self.shared.cache.answer(covered).await?;
             hidden.extend(starts.into_iter().map(|start| Hidden { flow_id, starts: start..start + 1, lsn }));
         }
         Ok(hidden)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::MaintenanceError;
 use super::change::{Lsn, ReferenceKey, SegmentKey};
 use super::cold::ColdTable;
-use super::compact::{Merged, Row, damaged};
+use super::compact::{Merged, Row};
 use super::log::Log;
+use super::pages::damaged;
 use super::state::State;
 use crate::domain::{FlowSegment, MediaObject, ObjectId};
 
@@ -43,10 +44,10 @@ impl<'a> StoredSegments<'a> {
             let mut live = Vec::new();
             let mut at = None;
             for row in &self.same {
-                let key = row.page.segment_key(row.row).map_err(|error| damaged(self.log, error))?;
+                let key = row.page.segment_key(row.row).map_err(|error| damaged(&*self.log.store, error))?;
                 at = Some(key);
                 if !self.state.tombstones.hide(key, row.lsn) {
-                    live.push(row.page.segment(row.row).map_err(|error| damaged(self.log, error))?);
+                    live.push(row.page.segment(row.row).map_err(|error| damaged(&*self.log.store, error))?);
                 }
             }
             if let Some(key) = at.filter(|_| !live.is_empty()) {
@@ -99,7 +100,7 @@ impl<'a> StoredObjects<'a> {
             // A hot row, or the word that it is gone, counts more.
             let is_replaced = id.is_some_and(|id| self.state.objects.contains_key(&id));
             if !page.is_deleted(*row) && !is_replaced {
-                return Ok(Some(Arc::new(page.object(*row).map_err(|error| damaged(self.log, error))?)));
+                return Ok(Some(Arc::new(page.object(*row).map_err(|error| damaged(&*self.log.store, error))?)));
             }
         }
         Ok(self.hot.next().cloned())
@@ -124,7 +125,7 @@ impl<'a> StoredReferences<'a> {
     pub async fn next(&mut self) -> Result<Option<ReferenceKey>, MaintenanceError> {
         loop {
             while let Some(Row { page, row, .. }) = self.same.pop() {
-                let reference = page.reference(row).map_err(|error| damaged(self.log, error))?;
+                let reference = page.reference(row).map_err(|error| damaged(&*self.log.store, error))?;
                 if !self.state.tombstones.hide(reference.key.segment, reference.lsn) {
                     return Ok(Some(reference.key));
                 }

@@ -239,7 +239,7 @@ impl<'a> View<'a> {
         self.state.segments.contains_key(&SegmentKey::of(segment))
     }
 
-    /// The scan's segments that use an Object, found by its references where those are few.
+    /// The scan's segments that use an Object.
     pub fn segments_using(&self, scan: &SegmentScan, id: &ObjectId) -> Segments<'a> {
         let id = id.clone();
         Box::new(

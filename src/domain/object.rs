@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{FlowId, MimeType, ObjectId, ObjectPlace, StorageId, TimeRange, UtcTime};
+use super::{FlowId, MimeType, ObjectId, ObjectPlace, StorageId, TimeRange, UtcTime, hex};
 
 /// An Object. Media objects carry essence; init objects what a decoder needs before it. The roles never swap.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,7 @@ impl MediaObject {
     pub fn own_key(id: &ObjectId, created: UtcTime) -> String {
         let hash =
             Sha256::new().chain_update(created.timestamp_micros().to_be_bytes()).chain_update(id.as_str()).finalize();
-        hash.iter().take(16).fold(String::with_capacity(32), |text, byte| text + &format!("{byte:02x}"))
+        hex(hash.get(..16).unwrap_or_default())
     }
 
     /// Where it was first; init objects are all at one place.

@@ -18,18 +18,15 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::MediaError;
 use super::disk::{blocking, if_found, sync_folder};
 use super::upload::{self, Expect, Written};
-use super::{MediaError, hex};
+use crate::domain::hex;
 
 /// Two of these are in memory for each download: one is sent while the next is read.
 const READ_BLOCK: u64 = 256 * 1024;
 
-/// The key under which new media is stored: 32 lowercase hexadecimal digits.
-pub fn new_key(bytes: [u8; 16]) -> String {
-    hex(&bytes)
-}
-
+/// 32 lowercase hexadecimal digits, as [`crate::domain::MediaObject::own_key`] makes them.
 fn is_key(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -322,6 +319,7 @@ mod tests {
     use super::super::Checksum;
     use super::super::upload::WRITE_BLOCK;
     use super::*;
+    use crate::domain::{MediaObject, UtcTime};
 
     const KEY: &str = "00112233445566778899aabbccddeeff";
 
@@ -439,9 +437,10 @@ mod tests {
     }
 
     #[test]
-    fn new_keys_are_keys() {
-        assert_eq!(new_key([0xa0; 16]), "a0".repeat(16));
-        assert!(is_key(&new_key([0; 16])));
+    fn keys_of_objects_are_keys() {
+        let object_id = "any text/at all".parse().unwrap();
+        assert!(is_key(&MediaObject::own_key(&object_id, UtcTime::UNIX_EPOCH)));
+        assert!(is_key(&hex(&[0xa0; 16])) && is_key(&hex(&[0; 16])));
     }
 
     #[tokio::test]
@@ -618,7 +617,7 @@ mod tests {
     async fn the_list_holds_all_objects_and_no_foreign_files() {
         let (_folder, media) = store();
         let mut expected: Vec<_> =
-            (0..20_u8).map(|byte| (new_key([byte.wrapping_mul(37); 16]), u64::from(byte))).collect();
+            (0..20_u8).map(|byte| (hex(&[byte.wrapping_mul(37); 16]), u64::from(byte))).collect();
         for (key, length) in &expected {
             media.write(key, body(&noise(*length as usize), 9), anything(), |_| true).await.unwrap();
         }

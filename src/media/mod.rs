@@ -12,11 +12,11 @@ mod upload;
 pub mod wav;
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use local::{Listed, LocalMedia, MediaFile, Stat, new_key};
+pub use local::{Listed, LocalMedia, MediaFile, Stat};
 pub use range::{DigestError, RangeOutcome};
 pub use signing::{Access, SignatureError, UrlSigner, derived_key, expiry, load_or_create_key};
 pub use upload::{Expect, Written};
@@ -24,7 +24,7 @@ pub use upload::{Expect, Written};
 /// What can go wrong with media bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
-    /// Not a key of [`new_key`]: 32 lowercase hexadecimal digits.
+    /// Not 32 lowercase hexadecimal digits.
     #[error("{key:?} is not a media key")]
     InvalidKey { key: String },
     #[error("the body is longer than the {max_length} bytes allowed")]
@@ -78,13 +78,4 @@ impl fmt::Display for Checksum {
             Checksum::Md5 => "MD5",
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -16,8 +16,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
+use super::MediaError;
 use super::disk::sync_folder;
-use super::{MediaError, hex};
+use crate::domain::hex;
 
 /// All but the unreserved characters of RFC 3986: what remains can stand in a path segment or a query value.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

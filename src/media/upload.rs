@@ -18,7 +18,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::disk::{blocking, if_found, join};
 use super::local::Stat;
-use super::{Checksum, MediaError, hex};
+use super::{Checksum, MediaError};
+use crate::domain::hex;
 
 /// Two of these are in memory for each upload: one fills while the other is hashed and written.
 pub(super) const WRITE_BLOCK: usize = 512 * 1024;

@@ -99,19 +99,7 @@ async fn judge_suspects(tams: &Tams) -> Result<bool, OperationError> {
     for some in judged.chunks(CHUNK) {
         let some = some.to_vec();
         tams.catalog
-            .commit(64 * some.len(), move |view, _| {
-                // What was registered meanwhile is in memory, unless it went to cold files: then they are asked again.
-                if view.flushed() > seen {
-                    return Ok((Vec::new(), ()));
-                }
-                // One that lost another reference meanwhile is judged again.
-                let still = some.iter().filter(|(id, _)| view.is_suspect_until(id, seen));
-                let verdicts = still.map(|(id, referenced)| {
-                    let is_free = *referenced || view.is_used_since(id, seen) || view.is_condemned(id);
-                    if is_free { Change::ClearObject(id.clone()) } else { Change::CondemnObject(id.clone()) }
-                });
-                Ok::<_, OperationError>((verdicts.collect(), ()))
-            })
+            .commit(64 * some.len(), move |view, _| Ok::<_, OperationError>((view.verdicts(&some, seen), ())))
             .await?;
     }
     Ok(any)

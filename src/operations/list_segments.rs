@@ -36,19 +36,11 @@ pub fn list_segments(view: View<'_>, filter: &SegmentFilter) -> Result<Page<Segm
         after: filter.after,
     };
     let wanted = filter.limit.saturating_add(1);
-    let mut segments = Vec::new();
-    match &filter.object_id {
-        None => {
-            for segment in view.scan_segments(&scan).take(wanted) {
-                segments.push(segment?);
-            }
-        }
-        Some(id) => {
-            for segment in view.segments_using(&scan, id).take(wanted) {
-                segments.push(segment?);
-            }
-        }
-    }
+    let segments = match &filter.object_id {
+        None => view.scan_segments(&scan),
+        Some(id) => view.segments_using(&scan, id),
+    };
+    let segments = segments.take(wanted).collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::with_capacity(segments.len());
     let mut unread = None;
     for segment in &segments {

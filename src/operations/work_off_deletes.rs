@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{OperationError, Tams, collect_objects};
-use crate::catalog::{Change, Draft, ReadError, SegmentKey, View};
-use crate::domain::{DeleteRequest, DeleteRequestId, DeleteStatus, FlowId, FlowSegment, ObjectId, TimeRange, UtcTime};
+use crate::catalog::{Change, ReadError, View};
+use crate::domain::{DeleteRequest, DeleteRequestId, DeleteStatus, FlowId, ObjectId, TimeRange, UtcTime};
 
 /// How long a finished request can still be asked for.
 const EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,31 +68,9 @@ impl Deletion {
                 let request = Arc::new(self.request(first.timerange.hull(&last.timerange), now));
                 (vec![Change::PutDeleteRequest(request.clone())], Some(request))
             }
-            _ => (deletion_of(view, now, &wanted, &first)?, None),
+            _ => (view.delete(&wanted, &first, now)?, None),
         })
     }
-}
-
-/// Deletes segments that follow each other among those of a request.
-fn deletion_of(
-    view: View<'_>,
-    now: UtcTime,
-    request: &DeleteRequest,
-    segments: &[Arc<FlowSegment>],
-) -> Result<Vec<Change>, ReadError> {
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
-    let mut draft = Draft::new(view, now);
-    draft.extend(match request.object_id {
-        Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
-        // However many: one change.
-        None => {
-            let timerange = first.timerange.hull(&last.timerange);
-            vec![Change::DeleteSegmentsWithin { flow_id: request.flow_id, timerange }]
-        }
-    });
-    let consequences = draft.view().after_deleting(request.flow_id, segments, view)?;
-    draft.extend(consequences);
-    Ok(draft.into_changes())
 }
 
 /// The next stretch of a request, and what is left of it.
@@ -102,7 +80,7 @@ fn decide(view: View<'_>, now: UtcTime, id: DeleteRequestId, at_once: usize) -> 
     let mut left = view.still_to_delete(request);
     let stretch = left.by_ref().take(at_once.max(1)).collect::<Result<Vec<_>, _>>()?;
     let next = left.next().transpose()?;
-    let mut changes = deletion_of(view, now, request, &stretch)?;
+    let mut changes = view.delete(request, &stretch, now)?;
     let (status, timerange_remaining) = match &next {
         Some(next) => {
             let (start, end) = (next.timerange.start_key(), request.timerange_remaining.end_key());

@@ -241,7 +241,7 @@ impl World {
         self.commit(move |view, now| {
             let all = view.still_to_delete(&asked).collect::<Result<Vec<_>, _>>()?;
             if all.len() <= AT_ONCE {
-                return Ok((deletion(view, now, &asked, &all)?, ()));
+                return Ok((view.delete(&asked, &all, now)?, ()));
             }
             let remaining = all[0].timerange.hull(&all[all.len() - 1].timerange);
             let request = DeleteRequest { timerange_remaining: remaining, ..asked.clone() };
@@ -262,7 +262,7 @@ impl World {
             let Some(request) = view.state().next_deletion() else { return Ok((Vec::new(), ())) };
             let all = view.still_to_delete(request).collect::<Result<Vec<_>, _>>()?;
             let (stretch, left) = all.split_at(all.len().min(AT_ONCE));
-            let mut changes = deletion(view, now, request, stretch)?;
+            let mut changes = view.delete(request, stretch, now)?;
             let remaining = left.first().map_or(TimeRange::NEVER, |next| {
                 TimeRange::from_keys(next.timerange.start_key(), request.timerange_remaining.end_key())
             });
@@ -426,27 +426,6 @@ impl World {
         assert_eq!(texts("SELECT id FROM objects ORDER BY id"), ids, "DuckDB {when}");
         assert_eq!(texts("SELECT label FROM flows ORDER BY label"), ["flow 0", "flow 1", "flow 2"], "DuckDB {when}");
     }
-}
-
-/// Deletes segments that follow each other among those of a request.
-fn deletion(
-    view: View<'_>,
-    now: UtcTime,
-    request: &DeleteRequest,
-    segments: &[Arc<FlowSegment>],
-) -> Result<Vec<Change>, ReadError> {
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
-    let mut draft = Draft::new(view, now);
-    draft.extend(match request.object_id {
-        Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
-        None => {
-            let timerange = first.timerange.hull(&last.timerange);
-            vec![Change::DeleteSegmentsWithin { flow_id: request.flow_id, timerange }]
-        }
-    });
-    let consequences = draft.view().after_deleting(request.flow_id, segments, view)?;
-    draft.extend(consequences);
-    Ok(draft.into_changes())
 }
 
 async fn rows_of(sql: &SnapshotSql, query: &str) -> Vec<String> {

@@ -11,32 +11,12 @@ binary=$(realpath "${1:-$target/debug/tamslake}")
 python="${PUBLISHED_PYTHON:-python3}"
 readers=deltalake,duckdb,polars
 [[ ${TAMSLAKE_PYSPARK:-} != 1 ]] || readers+=,spark
-folder=$(mktemp -d)
-server=
-stop() {
-    [[ -z $server ]] || kill "$server" 2>/dev/null || true
-    [[ -z $server ]] || wait "$server" 2>/dev/null || true
-    server=
-}
-trap 'stop; rm -rf "$folder"' EXIT
+. "$here/../server.sh"
 
 # Not by itself: every version is one that was asked for.
 export TAMSLAKE__CATALOG__PUBLISH_INTERVAL=0s TAMSLAKE__LOG__LEVEL=warn TAMSLAKE__CATALOG__MAX_DELETE_SEGMENTS=150
 "$binary" synth --data-dir "$folder/data" --flows 40 --segments 20000 --seed 3
-: >"$folder/out"
-"$binary" serve --listen 127.0.0.1:0 --data-dir "$folder/data" >"$folder/out" 2>"$folder/err" &
-server=$!
-base=
-for _ in $(seq 100); do
-    base=$(sed -n 's/^ *listening[[:space:]]*\(http[^[:space:]]*\).*/\1/p' "$folder/out")
-    [[ -z $base ]] || break
-    sleep 0.1
-done
-if [[ -z $base ]]; then
-    echo "The server did not start:" >&2
-    cat "$folder/out" "$folder/err" >&2
-    exit 1
-fi
+start_server "$binary"
 
 tables="$folder/data/catalog/tables"
 export PYTHONDONTWRITEBYTECODE=1
@@ -61,7 +41,7 @@ if grep --recursive --quiet -e the-secret-of-a-webhook -e api_key_value "$tables
 fi
 
 # The same from a folder that no server runs on, with fewer files.
-stop
+stop_server
 "$binary" flush --data-dir "$folder/data"
 echo "after a flush without a server:"
 "$python" "$here/read.py" "$tables" "$folder/expected.json" --readers deltalake

@@ -8,30 +8,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target="${CARGO_TARGET_DIR:-$here/../../target}"
 binary=$(realpath "${1:-$target/debug/tamslake}")
 schemathesis="${SCHEMATHESIS:-schemathesis}"
-folder=$(mktemp -d)
-server=
-finish() {
-    [[ -z $server ]] || kill "$server" 2>/dev/null || true
-    [[ -z $server ]] || wait "$server" 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap finish EXIT
+. "$here/../server.sh"
 cd "$folder"
 
-: >"$folder/out"
-"$binary" serve --listen 127.0.0.1:0 --data-dir "$folder/data" >"$folder/out" 2>"$folder/err" &
-server=$!
-base=
-for _ in $(seq 100); do
-    base=$(sed -n 's/^ *listening[[:space:]]*\(http[^[:space:]]*\).*/\1/p' "$folder/out")
-    [[ -z $base ]] || break
-    sleep 0.1
-done
-if [[ -z $base ]]; then
-    echo "The server did not start:" >&2
-    cat "$folder/out" "$folder/err" >&2
-    exit 1
-fi
+start_server "$binary"
 
 # Something to find: see hooks.py.
 send() {

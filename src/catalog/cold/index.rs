@@ -137,13 +137,8 @@ impl FileIndex {
         count(self.keys.partition_point(|first| first < from).saturating_sub(1))..end
     }
 
-    /// Bytes of the file that [`FileIndex::decode_page`] needs for these columns (all if `None`), in order.
-    pub fn byte_ranges(&self, page: u32, projection: Option<&[usize]>) -> Vec<Range<u64>> {
-        merged(self.page_parts(page, projection).into_iter().map(|part| part.range).collect())
-    }
-
-    /// Bytes of the file that [`FileIndex::decode_pages`] needs.
-    pub fn byte_ranges_of(&self, pages: Range<u32>, projection: Option<&[usize]>) -> Vec<Range<u64>> {
+    /// Bytes of the file that [`FileIndex::decode_pages`] needs for these columns (all if `None`), in order.
+    pub fn byte_ranges(&self, pages: Range<u32>, projection: Option<&[usize]>) -> Vec<Range<u64>> {
         let mut ranges: Vec<_> =
             pages.flat_map(|page| self.page_parts(page, projection)).map(|part| part.range).collect();
         ranges.sort_by_key(|range| (range.start, range.end));
@@ -215,17 +210,7 @@ impl FileIndex {
         blooms.any(|bloom| bloom.is_none_or(|bloom| bloom.num_blocks() == 0 || bloom.check(id.as_str())))
     }
 
-    /// The rows of a page. `bytes` must cover [`FileIndex::byte_ranges`]; columns are in the file's order.
-    pub fn decode_page(
-        &self,
-        page: u32,
-        projection: Option<&[usize]>,
-        bytes: &[(Range<u64>, Bytes)],
-    ) -> Result<RecordBatch, ColdError> {
-        self.decode_pages(page..page + 1, projection, bytes)
-    }
-
-    /// Likewise the rows of pages of one row group, for long scans. `bytes` must cover [`FileIndex::byte_ranges_of`].
+    /// The rows of pages of one row group. `bytes` must cover [`FileIndex::byte_ranges`]; columns are in the file's order.
     pub fn decode_pages(
         &self,
         pages: Range<u32>,
@@ -246,9 +231,9 @@ impl FileIndex {
         self.decode(fetched, row_group, selection, end - start, projection)
     }
 
-    /// [`FileIndex::decode_page`] with all columns, ready to be asked.
+    /// The rows of one page with all columns, ready to be asked.
     pub fn page(&self, page: u32, bytes: &[(Range<u64>, Bytes)]) -> Result<Page, ColdError> {
-        Page::new(self.meta.table, self.decode_page(page, None, bytes)?, &self.meta.path)
+        Page::new(self.meta.table, self.decode_pages(page..page + 1, None, bytes)?, &self.meta.path)
     }
 
     /// Bytes of memory, about.

@@ -200,7 +200,7 @@ fn measure(table: ColdTable, name: &str, layout: Layout, batch: &RecordBatch) {
     let (mut pages, mut checked, mut fetched) = (Vec::new(), Vec::new(), 0);
     for _ in 0..200 {
         let page = dice.random_range(0..index.pages());
-        let ranges = index.byte_ranges(page, None);
+        let ranges = index.byte_ranges(page..page + 1, None);
         let bytes: Vec<(_, Bytes)> = ranges
             .iter()
             .map(|range| {
@@ -209,7 +209,7 @@ fn measure(table: ColdTable, name: &str, layout: Layout, batch: &RecordBatch) {
                 (range.clone(), file.slice(place))
             })
             .collect();
-        let (decode, batch) = time(|| index.decode_page(page, None, &bytes).unwrap());
+        let (decode, batch) = time(|| index.decode_pages(page..page + 1, None, &bytes).unwrap());
         pages.push(decode);
         checked.push(time(|| Page::new(table, batch, "measured").unwrap()).0);
     }

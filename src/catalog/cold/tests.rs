@@ -213,7 +213,7 @@ fn fetch(file: &Bytes, ranges: Vec<Range<u64>>) -> Vec<(Range<u64>, Bytes)> {
 }
 
 fn page(index: &FileIndex, file: &Bytes, page: u32) -> Result<Page, ColdError> {
-    index.page(page, &fetch(file, index.byte_ranges(page, None)))
+    index.page(page, &fetch(file, index.byte_ranges(page..page + 1, None)))
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn what_was_written_is_read_back_in_the_same_order() {
         assert_eq!(at, keys.len());
         let mut at = 0;
         for group in 0..index.row_groups() {
-            let bytes = fetch(&file, index.byte_ranges_of(index.pages_of(group), None));
+            let bytes = fetch(&file, index.byte_ranges(index.pages_of(group), None));
             let rows = index.decode_pages(index.pages_of(group), None, &bytes).unwrap();
             assert_eq!(rows, batch.slice(at, rows.num_rows()));
             at += rows.num_rows();
@@ -261,10 +261,10 @@ fn a_projection_reads_less_and_gives_those_columns() {
     let (file, meta) = write(ColdTable::FlowSegments, small(), &batch, 1000);
     let index = load(&file, &meta).unwrap();
     let columns = [0, 7];
-    let ranges = index.byte_ranges(2, Some(&columns));
+    let ranges = index.byte_ranges(2..3, Some(&columns));
     let size = |ranges: &[Range<u64>]| ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-    assert!(size(&ranges) < size(&index.byte_ranges(2, None)));
-    let rows = index.decode_page(2, Some(&columns), &fetch(&file, ranges)).unwrap();
+    assert!(size(&ranges) < size(&index.byte_ranges(2..3, None)));
+    let rows = index.decode_pages(2..3, Some(&columns), &fetch(&file, ranges)).unwrap();
     assert_eq!(rows, batch.slice(2 * PAGE, PAGE).project(&columns).unwrap());
 }
 
@@ -353,7 +353,7 @@ fn every_flipped_byte_of_a_data_page_is_noticed_when_it_is_decoded() {
         let (file, meta) = write(table, small(), &Sample::new(4, 100).batch(table), 1000);
         let index = load(&file, &meta).unwrap();
         for number in 0..index.pages() {
-            let ranges = index.byte_ranges(number, None);
+            let ranges = index.byte_ranges(number..number + 1, None);
             for at in ranges.iter().flat_map(|range| range.clone()) {
                 let mut damaged = file.to_vec();
                 damaged[usize::try_from(at).unwrap()] ^= 1;
@@ -366,7 +366,7 @@ fn every_flipped_byte_of_a_data_page_is_noticed_when_it_is_decoded() {
             short.pop();
             assert!(index.page(number, &short).is_err(), "a range is missing");
         }
-        assert!(index.decode_page(index.pages(), None, &[]).is_err());
+        assert!(index.decode_pages(index.pages()..index.pages() + 1, None, &[]).is_err());
         assert!(index.decode_pages(index.pages_of(index.row_groups()), None, &[]).is_err());
     }
 }
@@ -376,7 +376,7 @@ fn every_byte_before_the_tail_but_the_magic_number_belongs_to_a_page() {
     for table in ColdTable::ALL {
         let (file, meta) = write(table, small(), &Sample::new(4, 100).batch(table), 1000);
         let index = load(&file, &meta).unwrap();
-        let groups = (0..index.row_groups()).flat_map(|group| index.byte_ranges_of(index.pages_of(group), None));
+        let groups = (0..index.row_groups()).flat_map(|group| index.byte_ranges(index.pages_of(group), None));
         let groups: u64 = groups.map(|range| range.end - range.start).sum();
         // Behind the pages, and checked block by block.
         let ids = if table == ColdTable::Objects { 8 * meta.rows } else { 0 };

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use super::{Findings, FsckError, Known, RESTORE_FILE};
 use crate::catalog::change::Lsn;
 use crate::catalog::cold::{ColdFile, FileIndex};
-use crate::catalog::compact::read_page;
 use crate::catalog::fsck::names::Names;
 use crate::catalog::log::Log;
+use crate::catalog::pages::read_page;
 use crate::catalog::progress::Progress;
 use crate::catalog::state::State;
 
@@ -86,7 +86,7 @@ async fn check_file(log: &Log, file: &ColdFile, progress: &dyn Progress) -> Resu
     let (mut rows, mut last): (u64, Option<(Vec<u8>, Lsn)>) = (0, None);
     let (mut min, mut max) = (Lsn { seq: u64::MAX, index: u32::MAX }, Lsn::default());
     for number in 0..index.pages() {
-        let page = read_page(log, file, &index, number).await.map_err(|error| error.to_string())?;
+        let page = read_page(&*log.store, file, &index, number).await.map_err(|error| error.to_string())?;
         for row in 0..page.len() {
             let (key, lsn) = (page.key(row), page.lsn(row));
             if row == 0 && key != index.first_key(number) {

@@ -25,7 +25,7 @@ use super::recovery::{self, RecoveryError};
 use super::store::{Store, StoreError};
 use super::{OpenError, existing_log, paths};
 use crate::clock::Clock;
-use crate::domain::UtcTime;
+use crate::domain::{UtcTime, hex};
 use names::Names;
 
 /// The highest level.
@@ -155,7 +155,7 @@ async fn look(
             Log { store: store.clone(), catalogue, writer: [0; 16], clock, resolve_pause: super::log::RESOLVE_PAUSE }
         }
     };
-    findings.report.catalogue = Some(checkpoint::hex(&log.catalogue));
+    findings.report.catalogue = Some(hex(&log.catalogue));
     findings.report.newest_checkpoint = names.finished.last().copied();
     names.check(&mut findings);
     if scope.level < 2 {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::RowError;
 use crate::catalog::change::Lsn;
-use crate::catalog::checkpoint::{hex, unhex, unhex_all};
 use crate::catalog::cold::{ColdFile, ColdTable, FileMeta};
+use crate::domain::{hex, unhex, unhex_all};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileRow {

@@ -401,7 +401,7 @@ fn decide(view: View<'_>, now: UtcTime, action: &Action, looked: &Looked) -> Res
             }
             let all = request(now, *id, TimeRange::ETERNITY, None);
             let segments = view.still_to_delete(&all).collect::<Result<Vec<_>, _>>()?;
-            deletion(view, now, &all, &segments)?.into_iter().chain(without_flow(view, *id)).collect()
+            view.delete(&all, &segments, now)?.into_iter().chain(without_flow(view, *id)).collect()
         }
         Action::Register { flow, span, object, init } => register(view, now, *flow, *span, object, *init)?,
         Action::DeleteWithin { flow, span, object } => {
@@ -410,7 +410,7 @@ fn decide(view: View<'_>, now: UtcTime, action: &Action, looked: &Looked) -> Res
             }
             let wanted = request(now, *flow, span.range(), *object);
             let segments = view.still_to_delete(&wanted).collect::<Result<Vec<_>, _>>()?;
-            deletion(view, now, &wanted, &segments)?
+            view.delete(&wanted, &segments, now)?
         }
         Action::Request { flow, span, object, delete_flow } => {
             let (timerange, object) = if *delete_flow { (TimeRange::ETERNITY, None) } else { (span.range(), *object) };
@@ -430,7 +430,7 @@ fn decide(view: View<'_>, now: UtcTime, action: &Action, looked: &Looked) -> Res
             let mut left = view.still_to_delete(&request);
             let stretch = left.by_ref().take(*at_once).collect::<Result<Vec<_>, _>>()?;
             let next = left.next().transpose()?;
-            let mut changes = deletion(view, now, &request, &stretch)?;
+            let mut changes = view.delete(&request, &stretch, now)?;
             let end = request.timerange_remaining.end_key();
             let remaining = next.map(|next| TimeRange::from_keys(next.timerange.start_key(), end));
             changes.push(Change::PutDeleteRequest(Arc::new(DeleteRequest {
@@ -440,17 +440,7 @@ fn decide(view: View<'_>, now: UtcTime, action: &Action, looked: &Looked) -> Res
             })));
             changes
         }
-        Action::Judge => {
-            if view.flushed() > looked.seen {
-                return Ok(Vec::new());
-            }
-            let still = looked.verdicts.iter().filter(|(id, _)| view.is_suspect_until(id, looked.seen));
-            let verdicts = still.map(|(id, referenced)| {
-                let is_free = *referenced || view.is_used_since(id, looked.seen) || view.is_condemned(id);
-                if is_free { Change::ClearObject(id.clone()) } else { Change::CondemnObject(id.clone()) }
-            });
-            verdicts.collect()
-        }
+        Action::Judge => view.verdicts(&looked.verdicts, looked.seen),
         Action::Collect => {
             let mut changes = Vec::new();
             for id in view.condemned() {
@@ -479,26 +469,6 @@ fn request(now: UtcTime, flow: u8, timerange: TimeRange, object: Option<&str>) -
         expiry: None,
         object_id: object.map(object_id),
     }
-}
-
-fn deletion(
-    view: View<'_>,
-    now: UtcTime,
-    request: &DeleteRequest,
-    segments: &[Arc<FlowSegment>],
-) -> Result<Vec<Change>, ReadError> {
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
-    let mut draft = Draft::new(view, now);
-    draft.extend(match request.object_id {
-        Some(_) => segments.iter().map(|segment| Change::DeleteSegment(SegmentKey::of(segment))).collect(),
-        None => {
-            let timerange = first.timerange.hull(&last.timerange);
-            vec![Change::DeleteSegmentsWithin { flow_id: request.flow_id, timerange }]
-        }
-    });
-    let consequences = draft.view().after_deleting(request.flow_id, segments, view)?;
-    draft.extend(consequences);
-    Ok(draft.into_changes())
 }
 
 fn without_flow(view: View<'_>, id: u8) -> Vec<Change> {

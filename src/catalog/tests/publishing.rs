@@ -41,7 +41,8 @@ impl Published {
     async fn open(folder: tempfile::TempDir, starts: u64) -> Self {
         let settings = CatalogSettings { publish_interval: Duration::ZERO, ..settings() };
         let (catalog, log) = open_with(local(&folder), clock(starts), settings.clone()).await.unwrap();
-        let tables = Tables::open(&log, catalog.cache.clone(), &settings, catalog.needed.clone()).unwrap();
+        let tables =
+            Tables::open(&log, catalog.shared.cache.clone(), &settings, catalog.shared.needed.clone()).unwrap();
         Self { folder, catalog, log, tables, starts }
     }
 

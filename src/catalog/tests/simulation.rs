@@ -324,19 +324,7 @@ impl Simulation {
             judged.push((id, referenced));
         }
         let seen = state.seq();
-        catalog
-            .commit(64, move |view, _| {
-                if view.flushed() > seen {
-                    return Ok((Vec::new(), ()));
-                }
-                let still = judged.iter().filter(|(id, _)| view.is_suspect_until(id, seen));
-                let verdicts = still.map(|(id, referenced)| {
-                    let is_free = *referenced || view.is_used_since(id, seen) || view.is_condemned(id);
-                    if is_free { Change::ClearObject(id.clone()) } else { Change::CondemnObject(id.clone()) }
-                });
-                Ok::<_, MaintenanceError>((verdicts.collect(), ()))
-            })
-            .await?;
+        catalog.commit(64, move |view, _| Ok::<_, MaintenanceError>((view.verdicts(&judged, seen), ()))).await?;
         let state = catalog.read().await?;
         let mut gone: Vec<(ObjectId, ObjectPlace)> = Vec::new();
         for id in state.condemned().cloned().collect::<Vec<_>>() {

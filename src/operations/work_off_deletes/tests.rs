@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::catalog::{Draft, SegmentScan, State};
-use crate::domain::{Essence, Flow, MediaObject, ObjectKind, Source, SourceId, Tags, Technical, Timestamp};
+use crate::domain::{
+    Essence, Flow, FlowSegment, MediaObject, ObjectKind, Source, SourceId, Tags, Technical, Timestamp,
+};
 
 fn now() -> UtcTime {
     UtcTime::from_timestamp(1_700_000_000, 0).unwrap()
