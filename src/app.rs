@@ -11,7 +11,7 @@ use poem::Server;
 use poem::http::uri::Scheme;
 use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use poem::web::{LocalAddr, RemoteAddr};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{self, Api, Events, HttpSettings, WebhookShaper};
@@ -95,6 +95,7 @@ impl App {
             },
             collect: Notify::new(),
             delete: Notify::new(),
+            collecting: Mutex::default(),
         });
         ensure_storage_id(&tams).await?;
         let events = event_settings(&config);

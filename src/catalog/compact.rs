@@ -2,6 +2,7 @@
 //! first the files, then one log entry that exchanges them; and the old ones' bytes go when nobody can go back to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,8 +15,10 @@ use super::flush::{NewFiles, batch_rows, file_rows};
 use super::log::Log;
 use super::pages;
 use super::state::State;
-use super::{Catalog, MaintenanceError, Purpose, paths};
+use super::{Catalog, CommitError, MaintenanceError, Purpose, paths};
 
+/// Pages of one file in memory, while it is merged.
+const PAGES_AT_ONCE: u32 = 8;
 /// Rows of runs of the lowest tier, at most.
 const LOWEST_TIER: u64 = 100_000;
 /// A file that nobody refers to and that is older than this is an orphan.
@@ -38,8 +41,10 @@ pub async fn compact_all(log: &Log, catalog: &Catalog) -> Result<u64, Maintenanc
         let state = catalog.snapshot();
         let inputs: Vec<Arc<ColdFile>> = state.files_of(table).cloned().collect();
         let one_run = inputs.windows(2).all(|pair| matches!(pair, [one, next] if one.run == next.run));
-        let nothing_newer = inputs.iter().all(|file| file.as_of >= state.seq);
-        if inputs.is_empty() || (one_run && (nothing_newer || state.tombstones.len() == 0)) {
+        let mut tombstones = state.tombstones.iter();
+        let has_hidden =
+            tombstones.any(|(from, to, lsn)| inputs.iter().any(|file| file.may_have_hidden(from, to, lsn)));
+        if inputs.is_empty() || (one_run && !has_hidden) {
             continue;
         }
         let count = inputs.len() as u64;
@@ -76,7 +81,7 @@ fn choose(state: &State, enough: usize) -> Option<Vec<Arc<ColdFile>>> {
 async fn merge(log: &Log, catalog: &Catalog, inputs: Vec<Arc<ColdFile>>) -> Result<bool, MaintenanceError> {
     let state = catalog.snapshot();
     let mut new = NewFiles::new(log, state.seq);
-    write_merged(log, &state, &inputs, &mut new).await?;
+    write_merged(log, catalog, &state, &inputs, &mut new).await?;
     let started = new.started;
     let added: Vec<Change> = new.files.iter().cloned().map(|file| Change::PutFile(file.into())).collect();
     let rows: u64 = new.files.iter().map(|file| file.meta.rows).sum();
@@ -121,8 +126,9 @@ pub(super) struct Row {
 impl<'a> Input<'a> {
     pub async fn open(log: &'a Log, file: &'a ColdFile) -> Result<Self, MaintenanceError> {
         let index = pages::read_index(&*log.store, file).await?;
-        let page = Arc::new(pages::read_page(&*log.store, file, &index, 0).await?);
-        let mut input = Self { log, file, index, next_page: 1, page, row: 0, key: None };
+        let span = span(&index, 0);
+        let page = Arc::new(pages::read_pages(&*log.store, file, &index, span.clone()).await?);
+        let mut input = Self { log, file, index, next_page: span.end, page, row: 0, key: None };
         input.set_key();
         Ok(input)
     }
@@ -136,12 +142,19 @@ impl<'a> Input<'a> {
         let row = Row { lsn: self.page.lsn(self.row), page: self.page.clone(), row: self.row };
         self.row += 1;
         if self.row >= self.page.len() && self.next_page < self.index.pages() {
-            self.page = Arc::new(pages::read_page(&*self.log.store, self.file, &self.index, self.next_page).await?);
-            (self.next_page, self.row) = (self.next_page + 1, 0);
+            let span = span(&self.index, self.next_page);
+            self.page = Arc::new(pages::read_pages(&*self.log.store, self.file, &self.index, span.clone()).await?);
+            (self.next_page, self.row) = (span.end, 0);
         }
         self.set_key();
         Ok(row)
     }
+}
+
+/// Pages from there on that are read together, for they share dictionaries: as far as their row group goes.
+fn span(index: &FileIndex, first: u32) -> Range<u32> {
+    let group = index.pages_of(index.row_group_of(first));
+    first..group.end.min(first + PAGES_AT_ONCE)
 }
 
 /// Rows of several files of one table, by key.
@@ -176,6 +189,7 @@ impl<'a> Merged<'a> {
 
 /// Rows on their way into files.
 struct Output<'a, 'b> {
+    catalog: &'a Catalog,
     new: &'a mut NewFiles<'b>,
     table: ColdTable,
     writer: Option<(FileWriter, usize)>,
@@ -197,6 +211,10 @@ impl Output<'_, '_> {
     }
 
     async fn write(&mut self) -> Result<(), MaintenanceError> {
+        // Whoever closes the catalogue need not wait for what could not be put into the log any more.
+        if self.catalog.queue.is_closed() {
+            return Err(CommitError::Closed.into());
+        }
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -227,6 +245,7 @@ impl Output<'_, '_> {
 
 async fn write_merged(
     log: &Log,
+    catalog: &Catalog,
     state: &State,
     files: &[Arc<ColdFile>],
     new: &mut NewFiles<'_>,
@@ -235,7 +254,7 @@ async fn write_merged(
     // An older row of an Object that is gone may be in a file that is not among these.
     let all = state.files_of(table).count() == files.len();
     let mut merged = Merged::open(log, files).await?;
-    let mut output = Output { new, table, writer: None, pages: Vec::new(), rows: Vec::new() };
+    let mut output = Output { catalog, new, table, writer: None, pages: Vec::new(), rows: Vec::new() };
     let mut same = Vec::new();
     while merged.next(&mut same).await? {
         match table {

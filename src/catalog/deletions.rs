@@ -89,9 +89,13 @@ impl<'a> View<'a> {
         reverse_order: bool,
     ) -> impl Iterator<Item = Result<Arc<FlowSegment>, ReadError>> + use<'a> {
         let (flow_id, timerange) = (request.flow_id, request.timerange_remaining);
+        let scan = SegmentScan { flow_id, timerange, reverse_order, after: None };
         let request = request.clone();
-        self.scan_stored(&SegmentScan { flow_id, timerange, reverse_order, after: None })
-            .filter(move |segment| segment.as_ref().map_or(true, |segment| request.covers(segment)))
+        let segments = match &request.object_id {
+            Some(id) => self.stored_using(&scan, id),
+            None => self.scan_stored(&scan),
+        };
+        segments.filter(move |segment| segment.as_ref().map_or(true, |segment| request.covers(segment)))
     }
 
     /// The request because of which no segment of this Object can be registered there now: it would be deleted with

@@ -68,7 +68,7 @@ impl Hidden {
         mut known: Known,
     ) -> Result<(Known, RoaringBitmap), MaintenanceError> {
         for (from, to, lsn) in state.tombstones.iter() {
-            if file.as_of >= lsn.seq || file.meta.min_lsn >= lsn || known.tombstones.contains(&(from, to, lsn)) {
+            if !file.may_have_hidden(from, to, lsn) || known.tombstones.contains(&(from, to, lsn)) {
                 continue;
             }
             let all_older = file.meta.max_lsn < lsn;

@@ -34,9 +34,7 @@ pub struct Landed {
 /// What somebody waits for.
 pub enum Order {
     /// All rows that are at rest go to cold files now.
-    Flush(oneshot::Sender<Result<(), MaintenanceError>>),
-    /// Likewise, and what they are then.
-    AtRest(oneshot::Sender<Result<Option<AtRest>, MaintenanceError>>),
+    Flush(oneshot::Sender<Result<Option<AtRest>, MaintenanceError>>),
     /// Answered when nothing is being flushed, or written as a checkpoint.
     Wait(oneshot::Sender<()>),
     /// All cold files of a table become one run, without what is deleted.
@@ -147,9 +145,6 @@ impl Flusher {
                 Woken::Ended => return,
                 Woken::Order(Order::Flush(answer)) => {
                     // Who asked may be gone.
-                    let _ = answer.send(flush::flush(&self.log, &catalog).await.map(drop));
-                }
-                Woken::Order(Order::AtRest(answer)) => {
                     let _ = answer.send(flush::flush(&self.log, &catalog).await);
                 }
                 Woken::Order(Order::Wait(answer)) => {
@@ -254,7 +249,8 @@ impl Compactor {
                 continue;
             }
             looked_at = flushed;
-            if let Err(error) = compact::compact(&self.log, &catalog, self.settings.merge_runs).await {
+            let merged = compact::compact(&self.log, &catalog, self.settings.merge_runs).await;
+            if let Err(error) = merged.or_else(unless_closed) {
                 tracing::error!(%error, "cold files could not be merged; what they hold is not touched by it");
             }
         }
@@ -338,13 +334,18 @@ impl Publishing {
             }
         };
         let (answer, answered) = oneshot::channel();
-        catalog.shared.orders.flush.send(Order::AtRest(answer)).await.map_err(|_| CommitError::Closed)?;
+        catalog.shared.orders.flush.send(Order::Flush(answer)).await.map_err(|_| CommitError::Closed)?;
         let at_rest = answered.await.map_err(|_| CommitError::Closed)??.ok_or(MaintenanceError::Overtaken)?;
         let published = tables.publish(&at_rest).await?;
         self.shown = Some(published.seq);
         self.due.changed = None;
         Ok(published)
     }
+}
+
+/// A catalogue that is being closed is no failure.
+fn unless_closed(error: MaintenanceError) -> Result<(), MaintenanceError> {
+    if matches!(error, MaintenanceError::Commit(CommitError::Closed)) { Ok(()) } else { Err(error) }
 }
 
 /// Ends when nothing more will be committed.

@@ -58,7 +58,7 @@ pub use scan::{Batches, ScanOrder, TableScan};
 pub use snapshot::{Hidden, SmallTable, TableFiles};
 pub use state::{ColdTableSize, SegmentScan, State};
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
-pub use view::{Draft, ReadError, View};
+pub use view::{Draft, ReadError, View, read_all};
 
 use committer::{Committer, Decided, Message, Pending};
 use log::{Log, RESOLVE_PAUSE};
@@ -415,8 +415,12 @@ impl Catalog {
                 Answer::Decided(outcome) => return outcome,
                 // Pages of cold files come from the store; nobody else waits for them.
                 Answer::NotLoaded(again, kept) => {
-                    self.shared.cache.load_missing(&pages).await?;
                     (decide, permit) = (again, kept);
+                    // Tried here until nothing is missing, so that it does not hold up the committer page by page.
+                    while self.shared.cache.load_missing(&pages).await? {
+                        let state = self.snapshot();
+                        drop(decide(View::new(&state, &pages), state.committed));
+                    }
                 }
             }
         }
@@ -454,7 +458,7 @@ impl Catalog {
     pub async fn flush(&self) -> Result<(), MaintenanceError> {
         let (answer, answered) = oneshot::channel();
         self.shared.orders.flush.send(Order::Flush(answer)).await.map_err(|_| CommitError::Closed)?;
-        answered.await.map_err(|_| CommitError::Closed)?
+        answered.await.map_err(|_| CommitError::Closed)?.map(drop)
     }
 
     /// Merges all cold files of each table into one run, without what is deleted; the number of files that were exchanged.

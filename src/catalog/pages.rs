@@ -55,9 +55,19 @@ pub async fn read_index(store: &dyn Store, file: &ColdFile) -> Result<FileIndex,
     FileIndex::load(&file.meta, &tail).map_err(|error| damaged(store, error))
 }
 
+/// Pages of one row group.
+pub async fn read_pages(
+    store: &dyn Store,
+    file: &ColdFile,
+    index: &FileIndex,
+    pages: Range<u32>,
+) -> Result<Page, ReadError> {
+    let bytes = read_parts(store, file, index.byte_ranges(pages.clone(), None)).await?;
+    index.page(pages, &bytes).map_err(|error| damaged(store, error))
+}
+
 pub async fn read_page(store: &dyn Store, file: &ColdFile, index: &FileIndex, number: u32) -> Result<Page, ReadError> {
-    let bytes = read_parts(store, file, index.byte_ranges(number..number + 1, None)).await?;
-    index.page(number, &bytes).map_err(|error| damaged(store, error))
+    read_pages(store, file, index, number..number + 1).await
 }
 
 async fn read_parts(
@@ -169,22 +179,12 @@ impl PageCache {
 
     /// As [`Pages::index`], for those who can wait.
     pub async fn index_of(&self, file: &Arc<ColdFile>) -> Result<Arc<FileIndex>, ReadError> {
-        self.wait(|pages| pages.index(file)).await
+        self.answer(|pages| pages.index(file)).await
     }
 
     /// As [`Pages::page`], for those who can wait.
     pub async fn page_of(&self, file: &Arc<ColdFile>, number: u32) -> Result<Arc<Page>, ReadError> {
-        self.wait(|pages| pages.index(file).and_then(|_| pages.page(file, number))).await
-    }
-
-    async fn wait<T>(&self, ask: impl Fn(&Pages) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let pages = Pages::new(self.clone());
-        loop {
-            let answer = ask(&pages);
-            if !self.load_missing(&pages).await? {
-                return answer;
-            }
-        }
+        self.answer(|pages| pages.index(file).and_then(|_| pages.page(file, number))).await
     }
 
     /// Page and row in it of the Objects whose ids have this hash, and perhaps of a few others.

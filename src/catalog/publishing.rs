@@ -129,28 +129,41 @@ impl Tables {
 
     /// Each table in a commit of its own, all at the state's place in the log.
     pub async fn publish(&mut self, at_rest: &AtRest) -> Result<Publication, MaintenanceError> {
-        self.collect().await?;
+        let mut failure = self.collect().await.err();
         let state = &*at_rest.state;
         let files: Vec<Arc<ColdFile>> = state.files.iter().chain(&at_rest.new_files).cloned().collect();
         self.hidden.retain(&files);
         self.stats.retain(|id, _| files.iter().any(|file| file.id == *id));
         let mut versions = BTreeMap::new();
         for at in 0..self.publishers.len() {
-            let Some((table, _)) = self.publishers.get(at) else { continue };
-            let table = *table;
-            let (schema, files) = self.cut(table, state, &files).await?;
-            let in_store = |file: &CutFile| format!("{}/{}/{}", paths::TABLES, table.name(), file.path);
-            self.needed.add(files.iter().map(in_store));
-            let cut = Cut { seq: state.seq, committed: state.committed, schema, files };
-            let Some((_, publisher)) = self.publishers.get_mut(at) else { continue };
-            let version = match publisher.publish(&cut, self.log.clock.now()).await? {
-                Published::Committed { version, .. }
-                | Published::Unchanged { version }
-                | Published::Before { version, .. } => version,
-            };
-            versions.insert(table.name(), version);
+            match self.publish_table(at, state, &files).await {
+                Ok(version) => versions.extend(version),
+                // The others go on without it.
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
-        Ok(Publication { seq: state.seq, versions })
+        failure.map_or(Ok(Publication { seq: state.seq, versions }), Err)
+    }
+
+    async fn publish_table(
+        &mut self,
+        at: usize,
+        state: &State,
+        files: &[Arc<ColdFile>],
+    ) -> Result<Option<(&'static str, u64)>, MaintenanceError> {
+        let Some((table, _)) = self.publishers.get(at) else { return Ok(None) };
+        let table = *table;
+        let (schema, files) = self.cut(table, state, files).await?;
+        let in_store = |file: &CutFile| format!("{}/{}/{}", paths::TABLES, table.name(), file.path);
+        self.needed.add(files.iter().map(in_store));
+        let cut = Cut { seq: state.seq, committed: state.committed, schema, files };
+        let Some((_, publisher)) = self.publishers.get_mut(at) else { return Ok(None) };
+        let version = match publisher.publish(&cut, self.log.clock.now()).await? {
+            Published::Committed { version, .. }
+            | Published::Unchanged { version }
+            | Published::Before { version, .. } => version,
+        };
+        Ok(Some((table.name(), version)))
     }
 
     async fn cut(

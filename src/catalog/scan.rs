@@ -223,7 +223,7 @@ impl Scan {
         match self.request.table {
             ColdTable::FlowSegments => {
                 let whole = self.request.flows.is_none();
-                let deleted = state.tombstones.iter().any(|(_, _, lsn)| lsn > file.meta.min_lsn);
+                let deleted = state.tombstones.iter().any(|(from, to, lsn)| file.may_have_hidden(from, to, lsn));
                 !whole || deleted || !state.unfinished_deletions.is_empty() || self.request.order.is_some()
             }
             ColdTable::Objects | ColdTable::References => true,

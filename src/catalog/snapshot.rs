@@ -111,18 +111,6 @@ impl State {
         batch.map_err(|error| unfit(table.name(), error))
     }
 
-    /// How many rows of a small table there are.
-    pub fn small_table_rows(&self, table: SmallTable) -> usize {
-        match table {
-            SmallTable::Service => 1,
-            SmallTable::Sources => self.sources.len(),
-            SmallTable::Flows => self.flows.len(),
-            SmallTable::Profiles => self.profiles.len(),
-            SmallTable::FlowDeleteRequests => self.delete_requests.len(),
-            SmallTable::Webhooks => self.webhooks.len(),
-        }
-    }
-
     /// How many rows of a large table are stored, and whether all of them are to be seen.
     pub fn stored_rows(&self, table: ColdTable) -> (u64, bool) {
         let cold: u64 = self.files_of(table).map(|file| file.meta.rows).sum();

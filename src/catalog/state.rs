@@ -56,8 +56,8 @@ pub struct State {
     pub(super) segments: OrdMap<SegmentKey, Stored<FlowSegment>>,
     pub(super) objects: OrdMap<ObjectId, HotObject>,
     pub(super) references: OrdMap<ReferenceKey, Lsn>,
-    /// Bytes of memory that the hot rows take, about.
-    pub(super) hot_bytes: usize,
+    /// Bytes of memory that the hot rows take which a flush would move, about.
+    pub(super) hot_rows_bytes: usize,
 
     /// The cold files, the oldest first.
     pub(super) files: Arc<Vec<Arc<ColdFile>>>,
@@ -131,7 +131,7 @@ impl State {
             segments: OrdMap::new(),
             objects: OrdMap::new(),
             references: OrdMap::new(),
-            hot_bytes: 0,
+            hot_rows_bytes: 0,
             files: Arc::default(),
             retired: OrdMap::new(),
             flushed: 0,
@@ -259,9 +259,9 @@ impl State {
         self.allocations.get_min().map(|(expires, _)| *expires)
     }
 
-    /// Bytes of memory that the rows take that are in no cold file yet, about.
+    /// Bytes of memory that a flush would free, about. (Storage that waits to be registered is not among them: it stays.)
     pub fn hot_bytes(&self) -> usize {
-        self.hot_bytes
+        self.hot_rows_bytes + SMALL * self.tombstones.len()
     }
 
     /// What was written of the Object lately: its row, or that it is gone. `None` where nothing was.
@@ -427,9 +427,9 @@ impl State {
             let gone = old.gone_from.iter().copied().chain(gone_here);
             hot.gone_from = gone.filter(|(place, _)| *place != hot.place).collect();
         }
-        self.hot_bytes += hot.weight();
+        self.hot_rows_bytes += hot.weight();
         if let Some(old) = self.objects.insert(id.clone(), hot) {
-            self.hot_bytes = self.hot_bytes.saturating_sub(old.weight());
+            self.hot_rows_bytes = self.hot_rows_bytes.saturating_sub(old.weight());
             if let Some(row) = &old.row {
                 self.forget_object_links(row);
             }
@@ -483,7 +483,7 @@ impl State {
         if self.is_condemned(&segment.object_id) {
             return Err("a segment refers to an Object that is condemned");
         }
-        self.hot_bytes += change::segment_weight(&segment);
+        self.hot_rows_bytes += change::segment_weight(&segment);
         for reference in references_of(&segment) {
             self.references.insert(reference, lsn);
         }
@@ -514,7 +514,7 @@ impl State {
             self.segments.range(from..end).map(|(key, stored)| (*key, stored.row.clone())).collect();
         for (key, segment) in gone {
             self.segments.remove(&key);
-            self.hot_bytes = self.hot_bytes.saturating_sub(change::segment_weight(&segment));
+            self.hot_rows_bytes = self.hot_rows_bytes.saturating_sub(change::segment_weight(&segment));
             for reference in references_of(&segment) {
                 self.references.remove(&reference);
             }
@@ -523,7 +523,6 @@ impl State {
             self.suspects.extend(segment.init_object.clone().map(|init| (init, lsn.seq)));
         }
         // Cold files may have rows there, and so may one that is being written from a state before this.
-        self.hot_bytes += SMALL;
         self.tombstones.add(from, to, lsn);
         Ok(())
     }
@@ -583,25 +582,15 @@ impl State {
         self.drop_tombstones();
         let segments: usize = self.segments.values().map(|stored| change::segment_weight(&stored.row)).sum();
         let objects: usize = self.objects.values().map(HotObject::weight).sum();
-        self.hot_bytes = segments + objects + SMALL * self.tombstones.len();
+        self.hot_rows_bytes = segments + objects;
         Ok(())
     }
 
     /// Those that hide nothing: no file holds rows that are older, and none can come that does.
     fn drop_tombstones(&mut self) {
         let (files, flushed) = (self.files.clone(), self.flushed);
-        let tables = [ColdTable::FlowSegments, ColdTable::References];
-        self.tombstones.retain(|from, to, lsn| {
-            let hides_in = |file: &&Arc<ColdFile>| {
-                tables.contains(&file.meta.table) && file.as_of < lsn.seq && file.meta.min_lsn < lsn && {
-                    // References are sorted by other things.
-                    file.meta.table == ColdTable::References
-                        || (file.meta.first_key[..] < SegmentKey { start: to, ..from }.to_bytes()[..]
-                            && file.meta.last_key[..] >= from.to_bytes()[..])
-                }
-            };
-            lsn.seq > flushed || files.iter().any(|file| hides_in(&file))
-        });
+        self.tombstones
+            .retain(|from, to, lsn| lsn.seq > flushed || files.iter().any(|file| file.may_have_hidden(from, to, lsn)));
     }
 
     pub(super) fn hot_extent(&self, flow_id: FlowId) -> TimeRange {
@@ -629,8 +618,10 @@ impl HotObject {
         Self { lsn, place, row, gone_from: Vec::new() }
     }
 
+    /// Bytes of memory that a flush would free, about.
     fn weight(&self) -> usize {
-        SMALL * self.gone_from.len() + self.row.as_ref().map_or(SMALL, |object| change::object_weight(object))
+        let row = self.row.as_ref().map_or(SMALL, |object| change::object_weight(object));
+        SMALL * self.gone_from.len() + if self.is_at_rest() { row } else { 0 }
     }
 
     /// As it is when cold files say what there is to say of that entry and those before it.

@@ -4,6 +4,7 @@
 //! [`ReadError::NotLoaded`] and leaves a note of it; whoever asked loads what was noted and asks again (ADR 0008). Hot rows
 //! and cold ones are merged here and nowhere else.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -74,6 +75,16 @@ impl<'a> View<'a> {
             }
         }
         missing.map_or(Ok(newest.and_then(|(lsn, row)| Some(Stored { lsn, row: row? }))), Err)
+    }
+
+    /// An init Object; all of them are at one place.
+    pub fn init_object(&self, id: &ObjectId) -> Result<Option<Arc<MediaObject>>, ReadError> {
+        if !self.state.objects.contains_key(id)
+            && let Some((_, object)) = self.cold_object(ObjectPlace::OF_INIT_OBJECTS, id)?
+        {
+            return Ok(object);
+        }
+        self.object(id)
     }
 
     /// A segment's Object, which is near the segment's neighbours' Objects.
@@ -241,11 +252,48 @@ impl<'a> View<'a> {
 
     /// The scan's segments that use an Object.
     pub fn segments_using(&self, scan: &SegmentScan, id: &ObjectId) -> Segments<'a> {
-        let id = id.clone();
-        Box::new(
-            self.scan_segments(scan)
-                .filter(move |segment| segment.as_ref().map_or(true, |segment| segment.object_id == id)),
-        )
+        let requests = self.state.unfinished(scan.flow_id);
+        Box::new(self.stored_using(scan, id).filter(move |segment| {
+            segment.as_ref().map_or(true, |segment| !requests.iter().any(|request| request.covers(segment)))
+        }))
+    }
+
+    /// As [`View::segments_using`], with those that are being deleted.
+    pub(super) fn stored_using(&self, scan: &SegmentScan, id: &ObjectId) -> Segments<'a> {
+        let keys = match self.start_keys(scan).and_then(|keys| match keys {
+            Some(keys) => self.uses_between(scan.flow_id, keys, id),
+            None => Ok(Vec::new()),
+        }) {
+            Ok(keys) => keys,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let (view, id) = (*self, id.clone());
+        let keys: Box<dyn Iterator<Item = SegmentKey>> =
+            if scan.reverse_order { Box::new(keys.into_iter().rev()) } else { Box::new(keys.into_iter()) };
+        let segments = keys.filter_map(move |key| view.segment(&key).transpose());
+        // References know a hash of the id only, and init Objects as well.
+        Box::new(segments.filter(move |segment| segment.as_ref().map_or(true, |segment| segment.object_id == id)))
+    }
+
+    /// Where stored segments of the Flow need the Object, in order.
+    fn uses_between(
+        &self,
+        flow_id: FlowId,
+        (first, last): (i128, i128),
+        id: &ObjectId,
+    ) -> Result<Vec<SegmentKey>, ReadError> {
+        let object_hash = object_hash(id);
+        let key = |start| ReferenceKey { object_hash, segment: SegmentKey { flow_id, start } };
+        let keys = (key(first), key(last));
+        let mut found: BTreeSet<SegmentKey> =
+            self.state.references.range(keys.0..keys.1).map(|(key, _)| key.segment).collect();
+        self.for_references(keys, |reference| {
+            if !self.state.tombstones.hide(reference.key.segment, reference.lsn) {
+                found.insert(reference.key.segment);
+            }
+            false
+        })?;
+        Ok(found.into_iter().collect())
     }
 
     pub fn segment(&self, key: &SegmentKey) -> Result<Option<Arc<FlowSegment>>, ReadError> {
@@ -301,8 +349,9 @@ impl<'a> View<'a> {
         if cold.start_key() >= keys.1 || cold.end_key() <= keys.0 {
             return Box::new(hot.cloned().map(Ok));
         }
-        let from = SegmentKey { flow_id, start: keys.0 };
-        let to = SegmentKey { flow_id, start: keys.1 };
+        // What was deleted at the ends need not be stepped over.
+        let from = SegmentKey { flow_id, start: keys.0.max(cold.start_key()) };
+        let to = SegmentKey { flow_id, start: keys.1.min(cold.end_key()) };
         let mut missing = None;
         for file in self.state.files_of(ColdTable::FlowSegments) {
             if !file.may_hold_between(&from.to_bytes(), &to.to_bytes()) {
@@ -341,6 +390,18 @@ impl<'a> View<'a> {
         assert!(state.files.is_empty(), "it has cold files");
         Self::new(state, &NOTHING)
     }
+}
+
+/// All answers, or the first failure after all were asked for: so what is missing is noted, and loaded, at once.
+pub fn read_all<T>(answers: impl Iterator<Item = Result<T, ReadError>>) -> Result<Vec<T>, ReadError> {
+    let (mut all, mut failure) = (Vec::new(), None);
+    for answer in answers {
+        match answer {
+            Ok(answer) => all.push(answer),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(all), Err)
 }
 
 /// Segments of several sources, each in order, as one. No two of them overlap, so their starts order them.

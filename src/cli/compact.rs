@@ -4,16 +4,13 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
+use super::work::open_offline;
 use super::{CommonArgs, say, serve};
-use crate::app::App;
 use crate::catalog::{ColdTableSize, State};
-use crate::clock::Clock;
-use crate::telemetry;
 
 /// Puts all rows of a data folder into cold files and merges them, without those that are deleted. A server does so by
 /// itself, a little at a time; none may run meanwhile. See docs/operations.md.
@@ -34,8 +31,7 @@ pub fn run(args: &CompactArgs) -> anyhow::Result<()> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let config = common.config()?;
     serve::run_to_end(async {
-        telemetry::start(&config.log).context("logging cannot start")?;
-        let app = App::open(config, Clock::system()).await?;
+        let app = open_offline(config).await?;
         let bar = ProgressBar::new_spinner();
         if std::io::stderr().is_terminal() {
             bar.enable_steady_tick(Duration::from_millis(100));

@@ -10,10 +10,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::work::open_offline;
 use super::{CommonArgs, say, serve};
-use crate::app::{self, App};
-use crate::clock::Clock;
-use crate::telemetry;
+use crate::app;
 
 /// A server may have much to flush.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -60,13 +59,9 @@ pub fn run(args: &FlushArgs) -> anyhow::Result<()> {
 fn offline(args: &FlushArgs) -> anyhow::Result<Outcome> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let config = common.config()?;
-    if !config.data.dir.join("catalog").is_dir() {
-        bail!("{} holds no catalogue", config.data.dir.display());
-    }
     let mut outcome = None;
     serve::run_to_end(async {
-        telemetry::start(&config.log).context("logging cannot start")?;
-        let app = App::open(config, Clock::system()).await?;
+        let app = open_offline(config).await?;
         let published = app.tams.catalog.publish().await;
         app.close().await;
         let published = published?;

@@ -55,9 +55,8 @@ fn look(args: &FsckArgs) -> anyhow::Result<Report> {
     serve::run_to_end(async {
         let store = LocalStore::open_read_only(places.catalog).context("there is no catalogue to look at")?;
         let media = Media(LocalMedia::open_to_read(places.media.clone()));
-        let has_media = places.media.is_dir();
         let bar = Bar::new();
-        let scope = Scope { level: args.level, media: has_media.then_some(&media as _), always_media: args.media };
+        let scope = Scope { level: args.level, media: Some(&media), always_media: args.media };
         let looked = fsck(Arc::new(store), Clock::system(), &scope, &bar).await;
         bar.finish();
         report = Some(looked?);

@@ -4,14 +4,18 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::app::App;
 use crate::catalog::backup::{MediaCopier, MediaCopy};
 use crate::catalog::fsck::MediaFiles;
 use crate::catalog::progress::Progress;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::domain::UtcTime;
 use crate::media::LocalMedia;
+use crate::telemetry;
 
 const BLOCK: usize = 1 << 20;
 
@@ -144,8 +148,11 @@ pub fn copy_key(from: &Path, to: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", from.display())),
     };
-    if std::fs::read(to).is_ok_and(|there| there == key) {
-        return Ok(true);
+    match std::fs::read(to) {
+        Ok(there) if there == key => return Ok(true),
+        // It opens the webhooks' secrets of another catalogue.
+        Ok(_) => bail!("{} is another catalogue's: choose another folder. Nothing was changed", to.display()),
+        Err(_) => {}
     }
     let beside = to.with_extension("part");
     let write = || {
@@ -158,6 +165,15 @@ pub fn copy_key(from: &Path, to: &Path) -> anyhow::Result<bool> {
     };
     write().with_context(|| format!("{} cannot be written", to.display()))?;
     Ok(true)
+}
+
+/// Opens a data folder that is there, without serving it.
+pub async fn open_offline(config: Config) -> anyhow::Result<App> {
+    if !config.data.dir.join("catalog").is_dir() {
+        bail!("{} holds no catalogue", config.data.dir.display());
+    }
+    telemetry::start(&config.log).context("logging cannot start")?;
+    Ok(App::open(config, Clock::system()).await?)
 }
 
 /// Where the catalogue, the media and the key of a data folder or of a backup are.

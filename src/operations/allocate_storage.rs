@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{OperationError, Settings, Tams};
-use crate::catalog::{Change, View};
+use crate::catalog::{Change, View, read_all};
 use crate::domain::{Allocation, FlowId, Instance, MediaObject, MimeType, ObjectId, StorageId, UtcTime};
 
 const DEFAULT_LIMIT: u32 = 1;
@@ -82,17 +82,8 @@ fn decide(
     if let Some(twice) = wanted.iter().find(|id| !seen.insert(*id)) {
         return Err(OperationError::ObjectTwice(twice.clone()));
     }
-    let (mut taken, mut unread) = (Vec::new(), None);
-    for id in wanted {
-        match state.object(id) {
-            Ok(known) => taken.extend(known.map(|object| object.id.clone())),
-            // All that is missing is loaded at once.
-            Err(error) => unread = Some(error),
-        }
-    }
-    if let Some(error) = unread {
-        return Err(error.into());
-    }
+    let known = read_all(wanted.iter().map(|id| state.object(id)))?;
+    let taken: Vec<ObjectId> = known.into_iter().flatten().map(|object| object.id.clone()).collect();
     if !taken.is_empty() {
         return Err(OperationError::ObjectsExist(taken));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{OperationError, Tams};
-use crate::catalog::{Change, object_hash};
+use crate::catalog::{Change, object_hash, read_all};
 use crate::domain::{MediaObject, ObjectId, ObjectPlace};
 
 /// Objects in one commit.
@@ -31,6 +31,8 @@ pub struct Collected {
 
 /// Works off everything that is due now.
 pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
+    // Two at a time would do the same work.
+    let _alone = tams.collecting.lock().await;
     let mut done = Collected::default();
     condemn_expired(tams).await?;
     delete_condemned_instances(tams).await?;
@@ -71,10 +73,8 @@ pub async fn collect_objects(tams: &Tams) -> Result<Collected, OperationError> {
 async fn objects_of(tams: &Tams, ids: Vec<ObjectId>) -> Result<Vec<Arc<MediaObject>>, OperationError> {
     let mut objects = Vec::with_capacity(ids.len());
     for some in ids.chunks(QUESTION) {
-        let found = tams.catalog.ask(|view| {
-            let rows: Vec<_> = some.iter().map(|id| view.object(id)).collect();
-            rows.into_iter().collect::<Result<Vec<_>, _>>().map_err(OperationError::from)
-        });
+        let found =
+            tams.catalog.ask(|view| read_all(some.iter().map(|id| view.object(id))).map_err(OperationError::from));
         objects.extend(found.await?.into_iter().flatten());
     }
     Ok(objects)
@@ -90,8 +90,7 @@ async fn judge_suspects(tams: &Tams) -> Result<bool, OperationError> {
     let mut judged: Vec<(ObjectId, bool)> = Vec::with_capacity(suspects.len());
     for some in suspects.chunks(QUESTION) {
         let referenced = tams.catalog.ask_of(&state, |view| {
-            let found: Vec<_> = some.iter().map(|id| view.is_referenced(id)).collect();
-            found.into_iter().collect::<Result<Vec<bool>, _>>().map_err(OperationError::from)
+            read_all(some.iter().map(|id| view.is_referenced(id))).map_err(OperationError::from)
         });
         judged.extend(some.iter().cloned().zip(referenced.await?));
     }

@@ -271,7 +271,12 @@ impl World {
         let settings =
             Settings { object_timeout: DAY, storage_label: "local".into(), max_delete_segments: 2, min_free: 0 };
         let (collect, delete) = (Notify::new(), Notify::new());
-        Self { store, log, tams: Tams { catalog, media, clock, settings, collect, delete }, disk }
+        Self {
+            store,
+            log,
+            tams: Tams { catalog, media, clock, settings, collect, delete, collecting: tokio::sync::Mutex::default() },
+            disk,
+        }
     }
 
     /// What a restart finds.
@@ -600,7 +605,12 @@ async fn an_object_that_loses_its_last_reference_while_it_is_judged_is_collected
         let settings =
             Settings { object_timeout: DAY, storage_label: "local".into(), max_delete_segments: 2, min_free: 0 };
         let (media, collect, delete) = (disk.media.clone(), Notify::new(), Notify::new());
-        World { store, log, tams: Tams { catalog, media, clock, settings, collect, delete }, disk }
+        World {
+            store,
+            log,
+            tams: Tams { catalog, media, clock, settings, collect, delete, collecting: tokio::sync::Mutex::default() },
+            disk,
+        }
     };
     let tams = &world.tams;
     let mut changes = vec![helpers::put_source(1), flow(1)];

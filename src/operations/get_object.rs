@@ -41,6 +41,6 @@ pub fn get_object(
         .filter(|found| found.as_ref().map_or(true, is_wanted))
         .take(limit.saturating_add(1))
         .collect::<Result<Vec<FlowId>, _>>()?;
-    let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.object(id))?;
+    let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.init_object(id))?;
     Ok(ObjectView { object, init_object, referenced_by_flows: Page::cut(referring, limit, |id| *id) })
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::page::Page;
-use crate::catalog::{ReadError, SegmentScan, View};
+use crate::catalog::{ReadError, SegmentScan, View, read_all};
 use crate::domain::{FlowId, FlowSegment, MediaObject, ObjectId, TimeRange};
 
 #[derive(Debug, Clone)]
@@ -41,26 +41,16 @@ pub fn list_segments(view: View<'_>, filter: &SegmentFilter) -> Result<Page<Segm
         Some(id) => view.segments_using(&scan, id),
     };
     let segments = segments.take(wanted).collect::<Result<Vec<_>, _>>()?;
-    let mut items = Vec::with_capacity(segments.len());
-    let mut unread = None;
-    for segment in &segments {
-        match SegmentView::new(view, segment) {
-            Ok(item) => items.extend(item),
-            // All that is missing is loaded at once.
-            Err(error) => unread = Some(error),
-        }
-    }
-    match unread {
-        Some(error) => Err(error),
-        None => Ok(Page::cut(items, filter.limit, |view| view.segment.timerange.start_key())),
-    }
+    let items = read_all(segments.iter().map(|segment| SegmentView::new(view, segment)))?;
+    let items = items.into_iter().flatten().collect();
+    Ok(Page::cut(items, filter.limit, |view: &SegmentView| view.segment.timerange.start_key()))
 }
 
 impl SegmentView {
     /// `None` cannot happen: a segment keeps its Object in the catalogue.
     pub(super) fn new(view: View<'_>, segment: &Arc<FlowSegment>) -> Result<Option<Self>, ReadError> {
         let Some(object) = view.object_of(segment)? else { return Ok(None) };
-        let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.object(id))?;
+        let init_object = object.init_object.as_ref().map_or(Ok(None), |id| view.init_object(id))?;
         Ok(Some(Self { segment: segment.clone(), object, init_object }))
     }
 }

@@ -46,10 +46,12 @@ where
         let (catalog, object, key) = (tams.catalog.clone(), object.clone(), key.to_owned());
         move |exists: bool| {
             let state = catalog.snapshot();
-            // Whatever happens to it happens in memory; what is not there is as it was.
-            let now = state.recent_object(&object.id).unwrap_or_else(|| Some(object.clone()));
+            let recent = state.recent_object(&object.id);
+            // What is not in memory is in a cold file, and only what is registered goes there.
+            let is_cold = recent.is_none();
+            let now = recent.unwrap_or_else(|| Some(object.clone()));
             let kept = now.filter(|object| !state.is_condemned(&object.id) && has_key(object, &key));
-            kept.is_some_and(|object| !(exists && object.is_registered()))
+            kept.is_some_and(|object| !(exists && (is_cold || object.is_registered())))
         }
     };
     match tams.media.write(key, body, expect, accept).await {

@@ -37,7 +37,7 @@ mod crash_tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -85,6 +85,8 @@ pub struct Tams {
     pub collect: Notify,
     /// Rung when there are deletions to be worked off.
     pub delete: Notify,
+    /// Held by whoever collects Objects.
+    pub collecting: Mutex<()>,
 }
 
 pub type SharedTams = Arc<Tams>;

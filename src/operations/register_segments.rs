@@ -338,7 +338,7 @@ impl Rules<'_> {
         if self.state.is_condemned(id) {
             return Err(SegmentRefusal::ObjectCondemned(id.clone()).into());
         }
-        let object = self.state.object(id)?.ok_or_else(|| SegmentRefusal::ObjectUnknown(id.clone()))?;
+        let object = self.state.init_object(id)?.ok_or_else(|| SegmentRefusal::ObjectUnknown(id.clone()))?;
         match object.kind {
             Some(ObjectKind::Init) => Ok(Vec::new()),
             Some(ObjectKind::Media) => Err(SegmentRefusal::MediaAsInit(id.clone()).into()),

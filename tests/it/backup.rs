@@ -193,6 +193,13 @@ async fn media_and_the_key_come_along_once_and_damage_is_not_restored() {
     let refused = run("backup", &data, &["--to", others.to_str().unwrap()]);
     assert!(String::from_utf8(refused.stderr).unwrap().contains("choose another folder"));
     assert!(others.join("tmp/letter").exists() && !others.join("catalog").exists());
+    // The backup of another catalogue, and its key, stay as they are.
+    let another = folder.path().join("another");
+    drop(Process::start(&another).unwrap());
+    let key = std::fs::read(to.join("signing.key")).unwrap();
+    let refused = run("backup", &another, &["--to", to.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(std::fs::read(to.join("signing.key")).unwrap(), key);
     let refused = run("restore", &copy, &["--from", to.to_str().unwrap()]);
     assert!(String::from_utf8(refused.stderr).unwrap().contains("choose a new folder"));
     // Without media it says so, and every file of a backup is held against its checksum.

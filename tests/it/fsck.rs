@@ -255,6 +255,11 @@ async fn it_says_what_it_found_beside_a_running_server_and_its_exit_code_says_wh
     let found: Vec<&str> = problems.map(|finding| finding["what"].as_str().unwrap()).collect();
     assert_eq!(found, ["the bytes of Object kept are missing", "no Object has these bytes"], "{report:#}");
     assert_eq!(run("fsck", &data, &["--level", "4"]).status.code(), Some(0));
+    // Also when no folder of media is left to look into.
+    std::fs::remove_dir_all(data.join("media")).unwrap();
+    let output = run("fsck", &data, &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("the bytes of Object kept are missing"), "{said}");
     std::fs::remove_file(data.join("catalog/catalog.json")).unwrap();
     let output = run("fsck", &data, &["--level", "4"]);
     let said = String::from_utf8(output.stdout).unwrap();

@@ -436,21 +436,27 @@ async fn bytes_may_change_until_they_are_registered_and_never_after() {
 
 #[tokio::test]
 async fn registration_during_an_upload_decides_whose_bytes_stay() {
-    let app = with_flow().await;
-    let client = &app.client;
-    let url = client.allocate(1, &["o1"]).await;
-    put(client, &url[0], "registered").await;
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
-    let body = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed();
-    let slow = tokio::spawn(client.http.put(&url[0]).body(reqwest::Body::wrap_stream(body)).send());
-    sender.send(Ok("late ".into())).unwrap();
-    until(async || stored(&app) == 2).await;
-    register(client, 1, "o1", "[0:0_1:0)").await;
-    sender.send(Ok("bytes".into())).unwrap();
-    drop(sender);
-    assert_eq!(slow.await.unwrap().unwrap().status(), 409);
-    assert_eq!(get(client, &get_url(client, "o1").await).await.body, "registered");
-    until(async || stored(&app) == 1).await;
+    // Whether or not a flush takes the Object out of memory meanwhile.
+    for is_flushed in [false, true] {
+        let app = with_flow().await;
+        let client = &app.client;
+        let url = client.allocate(1, &["o1"]).await;
+        put(client, &url[0], "registered").await;
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+        let body = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed();
+        let slow = tokio::spawn(client.http.put(&url[0]).body(reqwest::Body::wrap_stream(body)).send());
+        sender.send(Ok("late ".into())).unwrap();
+        until(async || stored(&app) == 2).await;
+        register(client, 1, "o1", "[0:0_1:0)").await;
+        if is_flushed {
+            client.post("/_tamslake/flush", &json!({})).await.expect(200);
+        }
+        sender.send(Ok("bytes".into())).unwrap();
+        drop(sender);
+        assert_eq!(slow.await.unwrap().unwrap().status(), 409);
+        assert_eq!(get(client, &get_url(client, "o1").await).await.body, "registered");
+        until(async || stored(&app) == 1).await;
+    }
 }
 
 #[tokio::test]

@@ -231,9 +231,9 @@ impl FileIndex {
         self.decode(fetched, row_group, selection, end - start, projection)
     }
 
-    /// The rows of one page with all columns, ready to be asked.
-    pub fn page(&self, page: u32, bytes: &[(Range<u64>, Bytes)]) -> Result<Page, ColdError> {
-        Page::new(self.meta.table, self.decode_pages(page..page + 1, None, bytes)?, &self.meta.path)
+    /// [`FileIndex::decode_pages`] with all columns, ready to be asked.
+    pub fn page(&self, pages: Range<u32>, bytes: &[(Range<u64>, Bytes)]) -> Result<Page, ColdError> {
+        Page::new(self.meta.table, self.decode_pages(pages, None, bytes)?, &self.meta.path)
     }
 
     /// Bytes of memory, about.

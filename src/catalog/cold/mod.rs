@@ -23,7 +23,7 @@ pub use layout::Layout;
 pub use page::Page;
 pub use write::FileWriter;
 
-use super::change::Lsn;
+use super::change::{Lsn, SegmentKey};
 use super::tables::{self, Table};
 
 /// A file that is not what its manifest says, or rows that do not make a file.
@@ -133,6 +133,21 @@ impl ColdFile {
     pub fn new(meta: FileMeta, as_of: u64, run: u64) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = sha256(meta.path.as_bytes());
         Self { meta, as_of, run, id: u64::from_be_bytes([a, b, c, d, e, f, g, h]) }
+    }
+
+    /// Whether a tombstone may hide rows of it: older ones, at places that it has, which were not left out when it was
+    /// written.
+    pub fn may_have_hidden(&self, from: SegmentKey, to: i128, lsn: Lsn) -> bool {
+        let is_older = self.as_of < lsn.seq && self.meta.min_lsn < lsn;
+        is_older
+            && match self.meta.table {
+                ColdTable::FlowSegments => {
+                    self.may_hold_between(&from.to_bytes(), &SegmentKey { start: to, ..from }.to_bytes())
+                }
+                // Sorted by other things.
+                ColdTable::References => true,
+                ColdTable::Objects => false,
+            }
     }
 
     /// Whether rows from the first key on and below the second can be in it.

@@ -101,7 +101,7 @@ impl Names {
         }
         if is_covered && (from, to) == block {
             let what = format!("it is missing, or log entries {from} to {to} are");
-            let remedy = "Restore this file, or those, from a backup: without it a writer that stalled could fill a \
+            let remedy = "Make this file, or those, again, empty, if you know that these entries were truncated: without it a writer that stalled could fill a \
                           place of the log that nobody reads any more";
             findings.problem(1, &paths::floor_mark(number), what, remedy);
             return;

@@ -67,6 +67,16 @@ async fn a_change_that_contradicts_the_state_is_refused_and_leaves_nothing() {
     assert_same(&again.snapshot(), &before, "after all refusals and a restart");
 }
 
+#[tokio::test]
+async fn only_rows_that_a_flush_moves_count_as_memory_it_would_free() {
+    let (catalog, _) = with_one_segment().await;
+    let before = catalog.snapshot().hot_bytes();
+    put(&catalog, vec![put_object(MediaObject { kind: None, ..media("waiting", 1) })]).await.unwrap();
+    assert_eq!(catalog.snapshot().hot_bytes(), before);
+    put(&catalog, vec![put_object(media("waiting", 1))]).await.unwrap();
+    assert!(catalog.snapshot().hot_bytes() > before);
+}
+
 /// Queued together, so that one entry is to hold them all.
 async fn commit_beside_others(catalog: &Catalog, bad: Vec<Change>) -> Result<(), CommitError> {
     let (one, outcome, other) = tokio::join!(
