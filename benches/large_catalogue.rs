@@ -44,6 +44,7 @@ fn main() {
     runtime.block_on(read(&data));
     let summary = tamslake(&["compact", "--json"], &data);
     println!("compact: {summary}");
+    println!("bytes of Parquet a segment, all tables together: {:.1}", bytes_a_segment(&summary));
     runtime.block_on(read(&data));
     let million = data.with_extension("one-flow");
     if !million.join("catalog/catalog.json").exists() {
@@ -65,11 +66,20 @@ fn binary() -> PathBuf {
 fn tamslake(arguments: &[&str], data: &Path) -> String {
     let started = Instant::now();
     let mut command = Command::new(binary());
+    command.env("TAMSLAKE__LOG__LEVEL", "warn");
     let output = command.args(arguments).arg("--data-dir").arg(data);
     let output = output.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{arguments:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     format!("{} ({:.0} s)", text.trim(), started.elapsed().as_secs_f64())
+}
+
+/// All tables together, as `compact` leaves them.
+fn bytes_a_segment(summary: &str) -> f64 {
+    let summary: Value = serde_json::Deserializer::from_str(summary).into_iter().next().unwrap().unwrap();
+    let tables = summary["tables"].as_object().unwrap();
+    let bytes: u64 = tables.values().map(|table| table["after"]["bytes"].as_u64().unwrap()).sum();
+    bytes as f64 / tables["flow_segments"]["after"]["rows"].as_u64().unwrap() as f64
 }
 
 struct Server {

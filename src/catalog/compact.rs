@@ -290,12 +290,12 @@ pub async fn delete_retired(log: &Log, catalog: &Catalog) -> Result<u64, Mainten
     // Going back means: from a checkpoint on.
     let Some(oldest) = checkpoint::oldest(log).await? else { return Ok(0) };
     let needed = &catalog.shared.needed;
-    if !needed.is_known() && log.store.list(paths::TABLES).await?.iter().any(|path| paths::is_of_delta_log(path)) {
-        // Other engines may read them; which ones is known when the tables are published next.
-        return Ok(0);
-    }
+    // Other engines may read them; which ones is known when the tables are published next.
+    let has_readers =
+        needed.is_known() || log.store.list(paths::TABLES).await?.iter().any(|path| paths::is_of_delta_log(path));
     let state = catalog.snapshot();
-    let gone = state.retired.iter().filter(|(path, seq)| **seq <= oldest && !(needed.is_known() && needed.has(path)));
+    let gone =
+        state.retired.iter().filter(|(path, seq)| **seq <= oldest && (!has_readers || needed.may_go(path, **seq)));
     let gone: Vec<String> = gone.map(|(path, _)| path.clone()).collect();
     for path in &gone {
         log.store.delete(path).await?;

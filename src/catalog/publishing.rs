@@ -55,14 +55,22 @@ pub struct Publication {
     pub versions: BTreeMap<&'static str, u64>,
 }
 
-/// Files that readers of the published tables may still need; `None` while it is not known.
+/// Files that readers of the published tables may still need, whoever published them; nothing while it is not known.
 #[derive(Debug, Clone, Default)]
-pub struct NeededFiles(Arc<Mutex<Option<BTreeSet<String>>>>);
+pub struct NeededFiles(Arc<Mutex<Option<Needed>>>);
+
+#[derive(Debug)]
+struct Needed {
+    paths: BTreeSet<String>,
+    /// Of the state that was the newest before the Delta logs were read.
+    seq: u64,
+}
 
 impl NeededFiles {
-    /// Whether a file, by its path in the store, must stay. In doubt it must.
-    pub fn has(&self, path: &str) -> bool {
-        self.with(|needed| needed.as_ref().is_none_or(|needed| needed.contains(path)))
+    /// Whether no reader can need a file that was retired with this log entry. One that was retired since the Delta logs
+    /// were read may have been published by somebody else since.
+    pub fn may_go(&self, path: &str, retired: u64) -> bool {
+        self.with(|needed| needed.as_ref().is_some_and(|needed| retired <= needed.seq && !needed.paths.contains(path)))
     }
 
     pub fn is_known(&self) -> bool {
@@ -72,16 +80,16 @@ impl NeededFiles {
     fn add(&self, paths: impl Iterator<Item = String>) {
         self.with(|needed| {
             if let Some(needed) = needed {
-                needed.extend(paths);
+                needed.paths.extend(paths);
             }
         });
     }
 
-    fn set(&self, paths: BTreeSet<String>) {
-        self.with(|needed| *needed = Some(paths));
+    fn set(&self, paths: BTreeSet<String>, seq: u64) {
+        self.with(|needed| *needed = Some(Needed { paths, seq }));
     }
 
-    fn with<T>(&self, then: impl FnOnce(&mut Option<BTreeSet<String>>) -> T) -> T {
+    fn with<T>(&self, then: impl FnOnce(&mut Option<Needed>) -> T) -> T {
         then(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -109,6 +117,15 @@ impl Tables {
         let retention = settings.log_retention.max(SHORTEST_RETENTION);
         let settings =
             PublishSettings { log_retention: retention, file_retention: retention, ..PublishSettings::default() };
+        Self::open_with(log, cache, &settings, needed)
+    }
+
+    pub(super) fn open_with(
+        log: &Log,
+        cache: PageCache,
+        settings: &PublishSettings,
+        needed: NeededFiles,
+    ) -> Result<Self, MaintenanceError> {
         let catalogue = Uuid::from_bytes(log.catalogue);
         let mut publishers = Vec::new();
         for table in TABLES {
@@ -129,8 +146,8 @@ impl Tables {
 
     /// Each table in a commit of its own, all at the state's place in the log.
     pub async fn publish(&mut self, at_rest: &AtRest) -> Result<Publication, MaintenanceError> {
-        let mut failure = self.collect().await.err();
         let state = &*at_rest.state;
+        let mut failure = self.collect(state.seq).await.err();
         let files: Vec<Arc<ColdFile>> = state.files.iter().chain(&at_rest.new_files).cloned().collect();
         self.hidden.retain(&files);
         self.stats.retain(|id, _| files.iter().any(|file| file.id == *id));
@@ -279,7 +296,7 @@ impl Tables {
 
     /// Finds out which files readers may need, and deletes the others that only readers ever needed: files of small tables
     /// and deletion vectors. Now and then, and at the beginning.
-    async fn collect(&mut self) -> Result<(), MaintenanceError> {
+    async fn collect(&mut self, seq: u64) -> Result<(), MaintenanceError> {
         let now = self.log.clock.now();
         if self.collected.is_some_and(|before| (now - before).abs() < COLLECT_EVERY) {
             return Ok(());
@@ -298,7 +315,7 @@ impl Tables {
             // They may be wanted again.
             self.written.clear();
         }
-        self.needed.set(needed);
+        self.needed.set(needed, seq);
         self.collected = Some(now);
         Ok(())
     }

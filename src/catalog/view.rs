@@ -384,7 +384,10 @@ impl<'a> View<'a> {
     /// Of a state without cold files.
     pub fn of_hot(state: &'a State) -> Self {
         static NOTHING: std::sync::LazyLock<Pages> = std::sync::LazyLock::new(|| {
-            let store = super::ObjectStoreStore::new(Arc::new(object_store::memory::InMemory::new()), "nothing".into());
+            let store = super::ObjectStoreStore::new(
+                Arc::new(object_store::memory::InMemory::new()),
+                "memory:///".parse().unwrap(),
+            );
             Pages::new(super::pages::PageCache::new(Arc::new(store), 0, 0))
         });
         assert!(state.files.is_empty(), "it has cold files");

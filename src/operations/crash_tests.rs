@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use rand::rngs::StdRng;
@@ -19,9 +18,12 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
+use crate::catalog::fsck::{Scope, Severity, fsck};
+use crate::catalog::progress::Silent;
+use crate::catalog::tests::crash_store::CrashStore;
 use crate::catalog::tests::helpers::{self, Chore, Log};
 use crate::catalog::tests::hooks::{Hooked, Verb};
-use crate::catalog::{Change, Create, ReadError, SegmentKey, SegmentScan, Store, StoreError, View};
+use crate::catalog::{Change, ReadError, SegmentKey, SegmentScan, Store, View};
 use crate::domain::essence::MultiEssence;
 use crate::domain::{Essence, Flow, FlowId, ObjectId, TimeRange, Timestamp, UtcTime};
 
@@ -29,137 +31,6 @@ const FLOWS: u8 = 3;
 /// Its segments need an init object.
 const WITH_INIT: u8 = 3;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Works until a given operation, and never after it.
-#[derive(Debug)]
-struct CrashStore {
-    inner: Arc<dyn Store>,
-    run: Mutex<Run>,
-}
-
-#[derive(Debug, Default)]
-struct Run {
-    /// Operations since the crash was armed, by name.
-    seen: Vec<String>,
-    armed: bool,
-    crash: Option<Point>,
-    dead: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    operation: usize,
-    /// Whether the operation takes effect.
-    after: bool,
-}
-
-enum Fate {
-    Done,
-    LostAnswer,
-    Dead,
-}
-
-fn what(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        ["log", _] => "log entry".into(),
-        ["floor", _] => "floor mark".into(),
-        ["tables", table, "data", _] => format!("tables/{table}"),
-        ["checkpoints", _, file] => format!("checkpoints/{}", file.split(['-', '.']).next().unwrap()),
-        _ => path.into(),
-    }
-}
-
-impl CrashStore {
-    fn new(inner: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { inner, run: Mutex::default() })
-    }
-
-    fn arm(&self, crash: Option<Point>) {
-        *self.run.lock().unwrap() = Run { armed: true, crash, ..Run::default() };
-    }
-
-    fn fate(&self, verb: &str, path: &str) -> Fate {
-        let mut run = self.run.lock().unwrap();
-        if run.dead {
-            return Fate::Dead;
-        }
-        if !run.armed {
-            return Fate::Done;
-        }
-        run.seen.push(format!("{verb} {}", what(path)));
-        let number = run.seen.len() - 1;
-        match run.crash.filter(|crash| crash.operation == number) {
-            None => Fate::Done,
-            Some(crash) => {
-                run.dead = true;
-                if crash.after { Fate::LostAnswer } else { Fate::Dead }
-            }
-        }
-    }
-
-    fn error(&self, path: &str) -> StoreError {
-        StoreError { location: self.inner.location(path), reason: "it crashed".into(), full: false }
-    }
-
-    async fn operate<T>(
-        &self,
-        verb: &str,
-        path: &str,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match self.fate(verb, path) {
-            Fate::Done => work.await,
-            Fate::LostAnswer => {
-                let _ = work.await;
-                Err(self.error(path))
-            }
-            Fate::Dead => Err(self.error(path)),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for CrashStore {
-    async fn create(&self, path: &str, bytes: Bytes) -> Create {
-        match self.fate("create", path) {
-            Fate::Done => self.inner.create(path, bytes).await,
-            Fate::LostAnswer => {
-                let _ = self.inner.create(path, bytes).await;
-                Create::Unclear(self.error(path))
-            }
-            Fate::Dead => Create::Unclear(self.error(path)),
-        }
-    }
-
-    async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.operate("write", path, self.inner.write(path, bytes)).await
-    }
-
-    async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.operate("read", path, self.inner.read(path)).await
-    }
-
-    async fn read_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
-        self.operate("read ranges of", path, self.inner.read_ranges(path, ranges)).await
-    }
-
-    async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.operate("list", folder, self.inner.list(folder)).await
-    }
-
-    async fn delete(&self, path: &str) -> Result<(), StoreError> {
-        self.operate("delete", path, self.inner.delete(path)).await
-    }
-
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-
-    fn location(&self, path: &str) -> String {
-        self.inner.location(path)
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 enum Work {
@@ -281,7 +152,7 @@ impl World {
 
     /// What a restart finds.
     async fn left(&self) -> Stored {
-        Stored::of(&*self.store.inner, &self.tams.media, self.tams.clock.now()).await
+        Stored::of(&**self.store.inner(), &self.tams.media, self.tams.clock.now()).await
     }
 
     async fn allocate(&self, flow: u8, ids: &[String]) {
@@ -337,6 +208,14 @@ impl World {
         }
     }
 
+    async fn fsck_is_clean(&self, when: &str) {
+        let scope = Scope { level: 4, media: None, always_media: false };
+        let (store, clock) = (self.store.inner().clone(), self.tams.clock.clone());
+        let report = fsck(store, clock, &scope, &Silent).await.unwrap();
+        let problem = report.findings.iter().find(|finding| finding.severity == Severity::Problem);
+        assert!(problem.is_none(), "{problem:?} {when}");
+    }
+
     /// Everything that would be done in some days.
     async fn tidy_up(&self) {
         for round in 0..4 {
@@ -371,7 +250,7 @@ impl World {
         }
         assert_eq!(keys(&self.tams.media), wanted, "bytes {when}");
         let known = helpers::known_files(&state);
-        let found = self.store.inner.list("tables").await.unwrap();
+        let found = self.store.inner().list("tables").await.unwrap();
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), known, "cold files {when}");
     }
 }
@@ -450,31 +329,21 @@ impl Test {
         let watched = World::open(&before, seed, self.scratch.clone()).await;
         watched.store.arm(None);
         work.run(&watched).await.unwrap();
-        let seen = std::mem::take(&mut watched.store.run.lock().unwrap().seen);
-        let mut operations: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
-        for (number, name) in seen.iter().enumerate() {
-            let numbers = operations.entry(name).or_default();
-            if numbers.len() > 1 {
-                numbers.pop_last();
-            }
-            numbers.insert(number);
-        }
-        for (name, numbers) in operations {
-            for (operation, after) in numbers.iter().flat_map(|number| [(*number, false), (*number, true)]) {
-                let moment = if after { "after" } else { "before" };
-                self.points.insert(format!("{}: {name}, {moment}", work.name()));
-                let when = format!("with seed {}, crash {moment} {}: {name} ({operation})", self.seed, work.name());
-                let world = World::open(&before, seed, self.scratch.clone()).await;
-                world.store.arm(Some(Point { operation, after }));
-                // Some errors are only logged, and best effort swallows others.
-                let _ = work.run(&world).await;
-                assert!(world.store.run.lock().unwrap().dead, "it was not reached {when}");
-                let again = World::open(&world.left().await, seed + 1, self.scratch.clone()).await;
-                again.check(&self.oracle, &when).await;
-                again.tidy_up().await;
-                again.check(&self.oracle, &format!("and days {when}")).await;
-                again.nothing_is_left_over(&self.oracle, &self.ids, &when).await;
-            }
+        for point in watched.store.points() {
+            self.points.insert(format!("{}: {point}", work.name()));
+            let when = format!("with seed {}, crash at {}: {point}", self.seed, work.name());
+            let world = World::open(&before, seed, self.scratch.clone()).await;
+            world.store.arm(Some(&point));
+            // Some errors are only logged, and best effort swallows others.
+            let _ = work.run(&world).await;
+            assert!(world.store.is_dead(), "it was not reached {when}");
+            let again = World::open(&world.left().await, seed + 1, self.scratch.clone()).await;
+            again.check(&self.oracle, &when).await;
+            again.fsck_is_clean(&when).await;
+            again.tidy_up().await;
+            again.check(&self.oracle, &format!("and days {when}")).await;
+            again.fsck_is_clean(&format!("and days {when}")).await;
+            again.nothing_is_left_over(&self.oracle, &self.ids, &when).await;
         }
         work.run(&self.world).await.unwrap();
     }

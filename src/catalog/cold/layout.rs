@@ -25,8 +25,10 @@ pub struct Layout {
     /// A multiple of `page_rows`.
     pub row_group_rows: usize,
     pub zstd: i32,
-    /// Whether numbers and flags, which are packed already, are compressed too.
+    /// Whether numbers, which are packed already, are compressed too, where that helps ([`is_squeezed`]).
     pub zstd_numbers: bool,
+    /// Whether text that is written against the value before it is compressed too.
+    pub zstd_repeated: bool,
     /// Whether dictionaries and the places in them are compressed: smaller, but slower for any page of the row group.
     pub zstd_dictionaries: bool,
     /// How ids of Flows are written where rows are not in their order.
@@ -42,7 +44,8 @@ impl Layout {
             page_rows: 1024,
             row_group_rows: 128 * 1024,
             zstd: 1,
-            zstd_numbers: false,
+            zstd_numbers: true,
+            zstd_repeated: true,
             zstd_dictionaries: false,
             scattered_flows: Text::Dictionary,
             scattered_objects: Text::Plain,
@@ -81,17 +84,18 @@ impl Layout {
                 PhysicalType::BYTE_ARRAY => {
                     let text = self.text(table, &path);
                     let compressed = match text {
-                        // Making a decompressor for each column of each page costs more than decoding it, so that only
+                        // Making a decompressor for each column of each page costs as much as decoding it, so that only
                         // text in which there is something to squeeze has one.
                         Text::Plain => {
                             ["object_id", "id", "instances.list.element.url"].contains(&path.string().as_str())
                         }
-                        Text::Delta => false,
+                        // The same again and again, with here and there another.
+                        Text::Delta => self.zstd_repeated,
                         Text::Dictionary => self.zstd_dictionaries,
                     };
                     (Some(text), compressed)
                 }
-                _ => (None, self.zstd_numbers),
+                _ => (None, self.zstd_numbers && is_squeezed(table, &path)),
             };
             if text == Some(Text::Dictionary) {
                 builder = builder.set_column_dictionary_enabled(path.clone(), true);
@@ -100,6 +104,8 @@ impl Layout {
                 (PhysicalType::BYTE_ARRAY, Some(Text::Delta)) => Encoding::DELTA_BYTE_ARRAY,
                 (PhysicalType::BYTE_ARRAY, _) => Encoding::DELTA_LENGTH_BYTE_ARRAY,
                 (PhysicalType::BOOLEAN, _) => Encoding::RLE,
+                // In no order, and few: packed differences would be as long as the numbers and never the same again.
+                _ if table == ColdTable::References && path.string() == "start_nanoseconds" => Encoding::PLAIN,
                 _ => Encoding::DELTA_BINARY_PACKED,
             };
             let compression = if compressed { zstd } else { Compression::UNCOMPRESSED };
@@ -127,6 +133,37 @@ impl Layout {
             _ => Text::Plain,
         }
     }
+}
+
+/// Columns of numbers that compression makes much smaller. Of times that go on regularly the packed differences repeat, and
+/// so do those of LSNs in one request; the rest is as small as it gets, or hardly there.
+fn is_squeezed(table: ColdTable, path: &ColumnPath) -> bool {
+    let columns: &[&str] = match table {
+        ColdTable::FlowSegments => &[
+            "start_seconds",
+            "start_nanoseconds",
+            "end_seconds",
+            "end_nanoseconds",
+            "ts_offset_seconds",
+            "ts_offset_nanoseconds",
+            "object_start_seconds",
+            "object_start_nanoseconds",
+            "lsn_seq",
+            "lsn_index",
+        ],
+        ColdTable::Objects => &[
+            "start_seconds",
+            "start_nanoseconds",
+            "end_seconds",
+            "end_nanoseconds",
+            "created",
+            "expires",
+            "lsn_seq",
+            "lsn_index",
+        ],
+        ColdTable::References => &["object_hash", "start_seconds", "start_nanoseconds"],
+    };
+    columns.contains(&path.string().as_str())
 }
 
 /// Columns whose smallest and largest value in a row group help other engines to pass it over.

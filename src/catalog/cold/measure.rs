@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// Like `page=2048,groups=131072,zstd=3,zn,zd,flows=delta,v2`, after the name of a table and a space.
+/// Like `page=2048,groups=131072,zstd=3,zn=0,zd,flows=delta,v2`, after the name of a table and a space.
 fn layout(table: ColdTable, words: &str) -> Layout {
     let mut layout = Layout::of(table);
     let text = |word: &str| match word {
@@ -150,6 +150,7 @@ fn layout(table: ColdTable, words: &str) -> Layout {
             "groups" => layout.row_group_rows = value.parse().unwrap(),
             "zstd" => layout.zstd = value.parse().unwrap(),
             "zn" => layout.zstd_numbers = value != "0",
+            "zr" => layout.zstd_repeated = value != "0",
             "zd" => layout.zstd_dictionaries = value != "0",
             "flows" => layout.scattered_flows = text(value),
             "objects" => layout.scattered_objects = text(value),

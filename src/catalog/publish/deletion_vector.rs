@@ -12,6 +12,20 @@ const MAGIC: u32 = 1_681_511_377;
 /// Larger vectors get a file of their own: what is in the log is copied into every checkpoint.
 const INLINE_BYTES: usize = 1_024;
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread gives every vector a file of its own.
+    pub static NONE_INLINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+fn inline_bytes() -> usize {
+    #[cfg(test)]
+    if NONE_INLINE.get() {
+        return 0;
+    }
+    INLINE_BYTES
+}
+
 /// Folder of those files.
 const PREFIX: &str = "dv";
 
@@ -37,7 +51,7 @@ pub fn encode(
     let array = bitmap_array(dead).map_err(|error| error.to_string())?;
     let size_in_bytes = i32::try_from(array.len()).map_err(|_| "too many dead rows".to_owned())?;
     let cardinality = i64::try_from(dead.len()).map_err(|_| "too many dead rows".to_owned())?;
-    if array.len() <= INLINE_BYTES {
+    if array.len() <= inline_bytes() {
         let mut padded = array;
         padded.resize(padded.len().next_multiple_of(4), 0);
         let descriptor = DeletionVectorDescriptor {

@@ -6,7 +6,7 @@
 //! Data files are named, never written, rewritten or deleted here.
 
 mod actions;
-mod deletion_vector;
+pub mod deletion_vector;
 #[cfg(test)]
 pub mod read_back;
 mod schema;
@@ -24,12 +24,15 @@ use deltalake::DeltaTableError;
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake::kernel::{Action, Transaction};
-use deltalake::logstore::{LogStoreRef, StorageConfig, extract_version_from_filename, get_actions, logstore_for};
+use deltalake::logstore::{
+    LogStoreRef, StorageConfig, default_logstore, extract_version_from_filename, get_actions, logstore_for,
+};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, ObjectStore};
 use futures::StreamExt;
 use object_store::ObjectStoreExt;
+use object_store::prefix::PrefixStore;
 use roaring::RoaringBitmap;
 use serde_json::json;
 use tracing::{debug, warn};
@@ -131,6 +134,14 @@ pub fn local_table(folder: &Path) -> Result<LogStoreRef, PublishError> {
     let wrap = |source| PublishError::Delta { table: table.clone(), source };
     let url = deltalake::ensure_table_uri(&table).map_err(wrap)?;
     logstore_for(&url, StorageConfig::default()).map_err(wrap)
+}
+
+/// A table in a bucket, at a URL whose path is the folder's in the bucket, as [`Publisher::new`] wants it.
+pub fn object_table(bucket: Arc<dyn ObjectStore>, url: &str) -> Result<LogStoreRef, PublishError> {
+    let wrap = |source| PublishError::Delta { table: url.to_owned(), source };
+    let url = deltalake::ensure_table_uri(url).map_err(wrap)?;
+    let folder = Arc::new(PrefixStore::new(bucket.clone(), url.path().trim_matches('/')));
+    Ok(default_logstore(folder, bucket, &url, &StorageConfig::default()))
 }
 
 /// The one writer of one Delta table.

@@ -120,7 +120,10 @@ mod tests {
     fn stores() -> (tempfile::TempDir, Vec<Arc<dyn Store>>) {
         let folder = tempfile::tempdir().unwrap();
         let local = LocalStore::open(folder.path().join("catalog")).unwrap();
-        let memory = ObjectStoreStore::new(Arc::new(object_store::memory::InMemory::new()), "memory".into());
+        let memory = ObjectStoreStore::new(
+            Arc::new(object_store::memory::InMemory::new()),
+            "memory:///catalog".parse().unwrap(),
+        );
         (folder, vec![Arc::new(local), Arc::new(memory)])
     }
 

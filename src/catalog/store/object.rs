@@ -6,22 +6,32 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use deltalake::logstore::LogStoreRef;
 use futures::TryStreamExt;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use url::Url;
 
 use super::{Create, Store, StoreError};
+use crate::catalog::paths;
+use crate::catalog::publish::{PublishError, object_table};
 
 #[derive(Debug)]
 pub struct ObjectStoreStore {
+    /// The whole bucket.
+    bucket: Arc<dyn ObjectStore>,
+    /// The catalogue's part of it.
     store: Arc<dyn ObjectStore>,
-    /// How an operator knows the bucket, such as `s3://archive/catalog`.
-    name: String,
+    /// How an operator knows the catalogue's part, such as `s3://archive/catalog`.
+    url: Url,
 }
 
 impl ObjectStoreStore {
-    pub fn new(store: Arc<dyn ObjectStore>, name: String) -> Self {
-        Self { store, name }
+    /// A catalogue in the folder of a bucket that the path of its URL names.
+    pub fn new(bucket: Arc<dyn ObjectStore>, url: Url) -> Self {
+        let store = Arc::new(PrefixStore::new(bucket.clone(), url.path().trim_matches('/')));
+        Self { bucket, store, url }
     }
 
     fn failure(&self, path: &str, error: &object_store::Error) -> StoreError {
@@ -90,7 +100,11 @@ impl Store for ObjectStoreStore {
         false
     }
 
+    fn delta_log(&self, table: &str) -> Option<Result<LogStoreRef, PublishError>> {
+        Some(object_table(self.bucket.clone(), &self.location(&format!("{}/{table}", paths::TABLES))))
+    }
+
     fn location(&self, path: &str) -> String {
-        format!("{}/{path}", self.name)
+        format!("{}/{path}", self.url.as_str().trim_end_matches('/'))
     }
 }

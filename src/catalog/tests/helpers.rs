@@ -33,7 +33,7 @@ pub fn settings() -> CatalogSettings {
 }
 
 pub fn memory() -> Arc<dyn Store> {
-    Arc::new(ObjectStoreStore::new(Arc::new(InMemory::new()), "memory".into()))
+    Arc::new(ObjectStoreStore::new(Arc::new(InMemory::new()), "memory:///catalog".parse().unwrap()))
 }
 
 pub fn local(folder: &tempfile::TempDir) -> Arc<dyn Store> {

@@ -1,6 +1,7 @@
 //! Attempts to break the catalogue: faults of the store, races, damage, and histories that a plain list also tells.
 
 mod checkpoints;
+pub mod crash_store;
 mod deletions;
 mod disk;
 mod events;
@@ -18,3 +19,4 @@ mod rows;
 mod simulation;
 mod stale_writer;
 mod states;
+pub mod watched_objects;

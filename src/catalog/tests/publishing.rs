@@ -8,21 +8,30 @@ use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
+use bytes::Bytes;
+use deltalake::logstore::LogStoreRef;
 
+use super::crash_store::CrashStore;
 use super::helpers::{
-    ask, clock, flow_id, local, media, object_id, open_with, put, put_flow, put_object, put_segment, put_source, range,
-    register, second, settings, start_of_time,
+    ask, clock, flow_id, known_files, local, media, memory, object_id, open_with, put, put_flow, put_object,
+    put_segment, put_source, range, register, second, settings, start_of_time, with_small_files,
 };
+use crate::catalog::fsck::{Scope, Severity, fsck};
 use crate::catalog::log::Log;
-use crate::catalog::publish::read_back;
+use crate::catalog::progress::Silent;
+use crate::catalog::publish::{PublishSettings, deletion_vector, read_back};
 use crate::catalog::publishing::{Publication, Tables};
-use crate::catalog::{Catalog, CatalogSettings, Change, MaintenanceError, SegmentScan, checkpoint, compact, flush};
+use crate::catalog::{
+    Catalog, CatalogSettings, Change, MaintenanceError, SegmentScan, Store, checkpoint, compact, flush, paths,
+};
 use crate::domain::{
     DeleteRequest, DeleteRequestId, DeleteStatus, Dialect, EventPlace, MediaObject, Secret, TimeRange, Timestamp,
     Webhook, WebhookId, WebhookStatus,
 };
 
 const FLOWS: u8 = 3;
+/// Versions of a Delta table from one Delta checkpoint to the next.
+const CHECKPOINT_INTERVAL: u64 = 5;
 
 /// A catalogue in a folder, with the publisher that its thread would have.
 struct Published {
@@ -39,10 +48,15 @@ impl Published {
     }
 
     async fn open(folder: tempfile::TempDir, starts: u64) -> Self {
+        Self::on(local(&folder), folder, starts).await
+    }
+
+    async fn on(store: Arc<dyn Store>, folder: tempfile::TempDir, starts: u64) -> Self {
         let settings = CatalogSettings { publish_interval: Duration::ZERO, ..settings() };
-        let (catalog, log) = open_with(local(&folder), clock(starts), settings.clone()).await.unwrap();
-        let tables =
-            Tables::open(&log, catalog.shared.cache.clone(), &settings, catalog.shared.needed.clone()).unwrap();
+        let (catalog, log) = open_with(store, clock(starts), settings).await.unwrap();
+        let settings = PublishSettings { checkpoint_interval: CHECKPOINT_INTERVAL, ..PublishSettings::default() };
+        let (cache, needed) = (catalog.shared.cache.clone(), catalog.shared.needed.clone());
+        let tables = Tables::open_with(&log, cache, &settings, needed).unwrap();
         Self { folder, catalog, log, tables, starts }
     }
 
@@ -67,6 +81,10 @@ impl Published {
 
     fn table(&self, name: &str) -> PathBuf {
         self.folder.path().join("tables").join(name)
+    }
+
+    fn delta(&self, name: &str) -> LogStoreRef {
+        self.log.store.delta_log(name).unwrap().unwrap()
     }
 
     /// Flow, start and Object of all segments that the catalogue shows.
@@ -101,7 +119,7 @@ impl Published {
 
     async fn published_segments(&self, version: Option<u64>) -> BTreeSet<(String, i64, String)> {
         let mut all = BTreeSet::new();
-        for batch in read_back::rows(&self.table("flow_segments"), version).await {
+        for batch in read_back::rows(&self.delta("flow_segments"), version).await {
             let flows = batch["flow_id"].as_string::<i32>();
             let starts = batch["start_seconds"].as_primitive::<Int64Type>();
             assert!(batch["start_nanoseconds"].as_primitive::<Int32Type>().values().iter().all(|n| *n == 0));
@@ -116,7 +134,7 @@ impl Published {
 
     async fn published_objects(&self, version: Option<u64>) -> BTreeMap<String, Option<i64>> {
         let mut all = BTreeMap::new();
-        for batch in read_back::rows(&self.table("objects"), version).await {
+        for batch in read_back::rows(&self.delta("objects"), version).await {
             let ids = batch["id"].as_string::<i32>();
             let counts = batch["key_frame_count"].as_primitive::<Int64Type>();
             for row in 0..batch.num_rows() {
@@ -272,14 +290,14 @@ async fn publishing_that_stops_between_two_tables_goes_on_where_it_stopped() {
     std::fs::write(&in_the_way, "no folder").unwrap();
     published.publish().await.unwrap_err();
     assert_eq!(published.published_segments(None).await, published.segments().await);
-    let (version, _) = read_back::describe(&published.table("flow_segments")).await;
+    let (version, _) = read_back::describe(&published.delta("flow_segments")).await.unwrap();
 
     std::fs::remove_file(&in_the_way).unwrap();
     published = published.restart().await;
     let publication = published.publish().await.unwrap();
     assert_eq!(publication.versions["flow_segments"], version, "its rows were shown already");
     let flows: usize =
-        read_back::rows(&published.table("flows"), None).await.iter().map(|batch| batch.num_rows()).sum();
+        read_back::rows(&published.delta("flows"), None).await.iter().map(|batch| batch.num_rows()).sum();
     assert_eq!(flows, 1);
 }
 
@@ -311,9 +329,9 @@ async fn the_secret_of_a_webhook_is_not_published() {
     };
     published.put(vec![Change::PutWebhook(Arc::new(webhook))]).await;
     published.publish().await.unwrap();
-    let (_, columns) = read_back::describe(&published.table("webhooks")).await;
+    let (_, columns) = read_back::describe(&published.delta("webhooks")).await.unwrap();
     assert!(columns.contains(&"api_key_name".to_owned()) && !columns.contains(&"api_key_value".to_owned()));
-    let rows = read_back::rows(&published.table("webhooks"), None).await;
+    let rows = read_back::rows(&published.delta("webhooks"), None).await;
     assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
     for batch in &rows {
         let text = format!("{batch:?}");
@@ -386,4 +404,201 @@ async fn segments_that_share_an_object_and_one_that_was_there_before_are_all_sho
     let shown = published.segments().await;
     assert_eq!(shown.len(), 2);
     assert_eq!(published.published_segments(None).await, shown);
+}
+
+/// A catalogue in memory, as long as it does not crash.
+async fn crashing(files: &BTreeMap<String, Bytes>, age: Duration, starts: u64) -> (Arc<CrashStore>, Published) {
+    let inner = memory();
+    for (path, bytes) in files {
+        inner.write(path, bytes.clone()).await.unwrap();
+    }
+    let store = CrashStore::exclusive(inner);
+    let published = Published::on(store.clone(), tempfile::tempdir().unwrap(), starts).await;
+    published.log.clock.advance(age);
+    (store, published)
+}
+
+async fn files_of(store: &CrashStore) -> BTreeMap<String, Bytes> {
+    let mut files = BTreeMap::new();
+    for path in store.inner().list("").await.unwrap() {
+        let bytes = store.inner().read(&path).await.unwrap().unwrap();
+        files.insert(path, bytes);
+    }
+    files
+}
+
+/// What the published tables show, and which Objects there may be.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Shown {
+    segments: BTreeSet<(String, i64, String)>,
+    objects: BTreeMap<String, Option<i64>>,
+}
+
+impl Published {
+    async fn shown_by_the_catalogue(&self, ids: &BTreeSet<String>) -> Shown {
+        Shown { segments: self.segments().await, objects: self.objects(ids).await }
+    }
+
+    /// Of a table that is not there yet: nothing.
+    async fn shown_by_the_tables(&self) -> Shown {
+        let mut shown = Shown::default();
+        if read_back::describe(&self.delta("flow_segments")).await.is_some() {
+            shown.segments = self.published_segments(None).await;
+        }
+        if read_back::describe(&self.delta("objects")).await.is_some() {
+            shown.objects = self.published_objects(None).await;
+        }
+        shown
+    }
+
+    /// Each version shows a later log entry than the one before it.
+    async fn nothing_was_published_twice(&self, when: &str) {
+        for table in ["flow_segments", "objects", "flows", "sources", "service"] {
+            let delta = self.delta(table);
+            let Some((newest, _)) = read_back::describe(&delta).await else { panic!("no {table} {when}") };
+            let mut before = 0;
+            for version in newest.saturating_sub(3)..=newest {
+                let seq = read_back::seq(&delta, version).await;
+                assert!(seq > before, "version {version} of {table} shows entry {seq} again {when}");
+                before = seq;
+            }
+        }
+    }
+
+    /// Long after, all that no reader can need is gone.
+    async fn nothing_is_left_over(&mut self, when: &str) {
+        checkpoint::write(&self.log, &self.catalog.snapshot()).await.unwrap();
+        for n in [100, 101] {
+            self.log.clock.advance(Duration::from_secs(50 * 365 * 24 * 60 * 60));
+            self.put(vec![put_source(n)]).await;
+            self.publish().await.unwrap();
+            compact::delete_retired(&self.log, &self.catalog).await.unwrap();
+            compact::delete_orphans(&self.log, &self.catalog).await.unwrap();
+        }
+        let mut wanted = known_files(&self.catalog.snapshot());
+        for table in ["flow_segments", "objects", "flows", "sources", "service"] {
+            let files = read_back::files(&self.delta(table)).await;
+            wanted.extend(files.into_iter().map(|file| format!("tables/{table}/{file}")));
+        }
+        // Those of the version before are deleted when the next is published; the search for orphans writes that row again.
+        let gone_next = |path: &String| ["sources", "service"].iter().any(|table| path.contains(table));
+        let found: BTreeSet<String> = self.log.store.list("tables").await.unwrap().into_iter().collect();
+        let found: BTreeSet<_> =
+            found.into_iter().filter(|path| !paths::is_of_delta_log(path) && !gone_next(path)).collect();
+        wanted.retain(|path| !gone_next(path));
+        assert_eq!(found, wanted, "files {when}");
+    }
+}
+
+/// A crash at every operation of publishing what is there, which is then published.
+async fn crash_at_every_point(
+    published: &mut Published,
+    store: &CrashStore,
+    ids: &BTreeSet<String>,
+    points: &mut BTreeSet<String>,
+) {
+    let before = published.shown_by_the_tables().await;
+    let files = files_of(store).await;
+    let age = (published.log.clock.now() - start_of_time()).to_std().unwrap();
+    let expected = published.shown_by_the_catalogue(ids).await;
+    let (watched, mut to_the_end) = crashing(&files, age, 70).await;
+    watched.arm(None);
+    to_the_end.publish().await.unwrap();
+    for point in watched.points() {
+        points.insert(point.to_string());
+        let when = format!("after a crash at {point}");
+        let (crashed, mut process) = crashing(&files, age, 70).await;
+        crashed.arm(Some(&point));
+        let _ = process.publish().await;
+        assert!(crashed.is_dead(), "not reached: {point}");
+        drop(process);
+
+        let (again, mut process) = crashing(&files_of(&crashed).await, age, 71).await;
+        assert_eq!(process.shown_by_the_catalogue(ids).await, expected, "{when}");
+        let shown = process.shown_by_the_tables().await;
+        assert!([&before.segments, &expected.segments].contains(&&shown.segments), "{shown:?} {when}");
+        assert!([&before.objects, &expected.objects].contains(&&shown.objects), "{shown:?} {when}");
+        let first = process.publish().await.unwrap();
+        assert_eq!(process.shown_by_the_tables().await, expected, "published {when}");
+        process.nothing_was_published_twice(&when).await;
+        assert_eq!(process.publish().await.unwrap().versions, first.versions, "{when}");
+        let scope = Scope { level: 4, media: None, always_media: false };
+        let report = fsck(again.inner().clone(), process.log.clock.clone(), &scope, &Silent).await.unwrap();
+        let wrong = report.findings.iter().find(|finding| finding.severity == Severity::Problem);
+        assert!(wrong.is_none(), "{wrong:?} {when}");
+        process.nothing_is_left_over(&when).await;
+    }
+    published.publish().await.unwrap();
+}
+
+const POINTS_OF_PUBLISHING: [&str; 17] = [
+    "write tables/flow_segments",
+    "write tables/objects",
+    "create log entry",
+    "put Delta commit of flow_segments",
+    "put Delta commit of objects",
+    "put Delta commit of flows",
+    "put Delta commit of sources",
+    "put Delta commit of service",
+    "write tables/flows",
+    "write tables/sources",
+    "write tables/service",
+    "put deletion vector of flow_segments",
+    "put deletion vector of objects",
+    "put Delta checkpoint",
+    "put Delta log _last_checkpoint",
+    "delete tables/flows",
+    "delete deletion vector of objects",
+];
+
+#[test]
+fn a_crash_at_any_point_of_publishing_is_made_good_and_publishes_nothing_twice() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let points = with_small_files(|| {
+        runtime.block_on(async {
+            // As it is with many dead rows.
+            deletion_vector::NONE_INLINE.set(true);
+            let (mut ids, mut points) = (BTreeSet::new(), BTreeSet::new());
+            let (store, mut published) = crashing(&BTreeMap::new(), Duration::ZERO, 1).await;
+            let mut crash = async |published: &mut Published, ids: &BTreeSet<String>| {
+                crash_at_every_point(published, &store, ids, &mut points).await;
+            };
+            published.put(vec![put_source(1), put_flow(1, 1), put_flow(2, 1)]).await;
+            for second in 0..5 {
+                published.put(register(1, second, &format!("1-{second}"))).await;
+                ids.insert(format!("1-{second}"));
+            }
+            crash(&mut published, &ids).await;
+
+            // Rows that go, and a newer one.
+            let mut deleted = vec![Change::DeleteSegmentsWithin { flow_id: flow_id(1), timerange: seconds(1, 3) }];
+            deleted.extend(["1-1", "1-2"].map(|id| Change::SuspectObject(object_id(id))));
+            published.put(deleted).await;
+            published.put(vec![put_object(MediaObject { key_frame_count: Some(7), ..media("1-0", 1) })]).await;
+            published.put(register(2, 0, "2-0")).await;
+            ids.insert("2-0".into());
+            crash(&mut published, &ids).await;
+
+            // Files that go, and later others that no reader needs any more.
+            assert!(compact::compact_all(&published.log, &published.catalog).await.unwrap() > 0);
+            published.log.clock.advance(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+            published.put(vec![put_flow(2, 1)]).await;
+            crash(&mut published, &ids).await;
+            while read_back::describe(&published.delta("flow_segments")).await.unwrap().0 % CHECKPOINT_INTERVAL < 4 {
+                let second = i32::try_from(ids.len()).unwrap();
+                published.put(register(2, second, &format!("2-{second}"))).await;
+                ids.insert(format!("2-{second}"));
+                published.publish().await.unwrap();
+            }
+            published.put(register(2, 900, "last")).await;
+            ids.insert("last".into());
+            crash(&mut published, &ids).await;
+            points
+        })
+    });
+    points.iter().for_each(|point| println!("{point}"));
+    println!("{} points", points.len());
+    for expected in POINTS_OF_PUBLISHING.iter().flat_map(|name| [format!("{name}, before"), format!("{name}, after")]) {
+        assert!(points.contains(&expected), "no crash at {expected:?}");
+    }
 }

@@ -9,13 +9,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::{Int32Type, Int64Type};
+
 use super::helpers::{
     assert_same, flow_id, keep, media, object_id, put, put_flow, put_object, put_source, second, segment, settings,
     start_of_time, with_small_files,
 };
 use crate::catalog::fsck::{Scope, fsck};
 use crate::catalog::log::{FORGETS_OWN_ENTRIES, Log};
+use crate::catalog::pages::PageCache;
 use crate::catalog::progress::Silent;
+use crate::catalog::publish::read_back;
+use crate::catalog::publishing::Tables;
 use crate::catalog::recovery;
 use crate::catalog::stored::StoredSegments;
 use crate::catalog::{
@@ -126,6 +132,8 @@ struct Process {
     catalog: Catalog,
     log: Log,
     committer: usize,
+    /// Away while they are published.
+    tables: Rc<Cell<Option<Tables>>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -142,6 +150,8 @@ struct Sum {
     flushed: u64,
     truncated: u64,
     condemned: u64,
+    published: u64,
+    versions: u64,
 }
 
 impl Sum {
@@ -151,7 +161,8 @@ impl Sum {
         }
         add!(counts.operations, counts.lost_responses, counts.late_landings, counts.empty_conflicts, counts.stalls);
         add!(counts.strays, acknowledged, refused, not_written, unknown, starts, failed_starts, chores);
-        add!(failed_chores, flushed, truncated, condemned);
+        add!(counts.delta_commits, counts.lost_delta_commits);
+        add!(failed_chores, flushed, truncated, condemned, published, versions);
     }
 }
 
@@ -290,8 +301,9 @@ impl Simulation {
         self.at_work.set(self.at_work.get() - 1);
     }
 
-    async fn chore(&self, Process { catalog, log, .. }: &Process) -> Result<(), MaintenanceError> {
-        match self.world.roll(0..10) {
+    async fn chore(&self, process: &Process) -> Result<(), MaintenanceError> {
+        let Process { catalog, log, .. } = process;
+        match self.world.roll(0..12) {
             0..3 => {
                 let before = catalog.snapshot().flushed();
                 flush::flush(log, catalog).await?;
@@ -310,8 +322,19 @@ impl Simulation {
                 compact::delete_retired(log, catalog).await?;
                 compact::delete_orphans(log, catalog).await?;
             }
-            _ => self.collect(catalog).await?,
+            8..10 => self.collect(catalog).await?,
+            _ => self.publish(process).await?,
         }
+        Ok(())
+    }
+
+    async fn publish(&self, Process { catalog, log, tables, .. }: &Process) -> Result<(), MaintenanceError> {
+        let Some(at_rest) = flush::flush(log, catalog).await? else { return Ok(()) };
+        let Some(mut taken) = tables.take() else { return Ok(()) };
+        let published = self.world.with_threads(taken.publish(&at_rest)).await;
+        tables.set(Some(taken));
+        published?;
+        self.count(|sum| sum.published += 1);
         Ok(())
     }
 
@@ -380,6 +403,7 @@ impl Simulation {
         }
         assert_same(&state, &replayed, "from what is left, and from the whole log");
         let states = occupied(chain.values().map(|entry| (entry.header.seq, &entry.changes[..])))?;
+        self.check_published(&process, &states).await?;
         self.check_rows(&process, states.values().last().and_then(|of_entry| of_entry.last()).ok_or("no rows")?)
             .await?;
         self.check_answers(&states, chain.values().map(|entry| (entry.header.seq, &entry.changes[..])))
@@ -406,6 +430,26 @@ impl Simulation {
         let there = self.world.bare().list(paths::TABLES).await.map_err(|error| error.to_string())?;
         let missing = state.files.iter().find(|file| !there.contains(&file.meta.path));
         ensure(missing.is_none(), || format!("missing is {missing:?}"))
+    }
+
+    /// Each version of a published table shows the rows as they were after one log entry, a later one than the version before
+    /// it; after one more publication, the newest shows those that are there now.
+    async fn check_published(&self, process: &Process, states: &BTreeMap<u64, Vec<Rows>>) -> Result<(), String> {
+        self.publish(process).await.map_err(|error| format!("the last publication: {error}"))?;
+        let shown = self.world.with_threads(published_segments(&process.log)).await;
+        let mut before = None;
+        for (seq, rows) in &shown {
+            ensure(before < Some(*seq), || format!("entry {seq} is shown again, after {before:?}"))?;
+            before = Some(*seq);
+            let Some(rows) = rows else { continue };
+            let empty = Rows::new();
+            let expected = states.get(seq).map_or(Some(&empty), |of_entry| of_entry.last());
+            ensure(expected == Some(rows), || format!("of entry {seq}, {rows:?} are shown, and not {expected:?}"))?;
+            self.count(|sum| sum.versions += 1);
+        }
+        let newest = shown.last().and_then(|(_, rows)| rows.as_ref());
+        let now = states.values().last().and_then(|of_entry| of_entry.last());
+        ensure(newest.is_some() && newest == now, || format!("shown is {newest:?}, there is {now:?}"))
     }
 
     fn check_answers<'a>(
@@ -486,6 +530,29 @@ fn occupied<'a>(chain: impl Iterator<Item = (u64, &'a [Change])>) -> Result<BTre
     Ok(states)
 }
 
+/// Of each version of the published table: the log entry that it shows, and the rows as long as all its files are there.
+async fn published_segments(log: &Log) -> Vec<(u64, Option<Rows>)> {
+    let table = log.store.delta_log("flow_segments").unwrap().unwrap();
+    let mut shown = Vec::new();
+    let newest = read_back::describe(&table).await.map_or(0, |(newest, _)| newest);
+    for version in 0..=newest {
+        let seq = read_back::seq(&table, version).await;
+        let mut rows = read_back::rows_if_there(&table, Some(version)).await.map(|_| Rows::new());
+        for batch in read_back::rows_if_there(&table, Some(version)).await.into_iter().flatten() {
+            let (flows, starts) =
+                (batch["flow_id"].as_string::<i32>(), batch["start_seconds"].as_primitive::<Int64Type>());
+            let numbers = batch["ts_offset_nanoseconds"].as_primitive::<Int32Type>();
+            for row in 0..batch.num_rows() {
+                let start = second(i32::try_from(starts.value(row)).unwrap()).start_key();
+                let key = SegmentKey { flow_id: flows.value(row).parse().unwrap(), start };
+                rows.as_mut().unwrap().insert(key, i128::from(numbers.value(row)));
+            }
+        }
+        shown.push((seq, rows));
+    }
+    shown
+}
+
 fn register(
     view: View<'_>,
     flow: u8,
@@ -535,7 +602,12 @@ async fn start(world: &Arc<World>, processes: &Cell<u64>) -> Result<Process, Str
     committer.log.resolve_pause = Duration::ZERO;
     let log = committer.log.clone();
     let committer = world.spawn(committer.run());
-    Ok(Process { number, catalog, log, committer })
+    let tables = {
+        // Not the catalogue's: a page that another task is about to load is nothing that `with_threads` can wait for.
+        let cache = PageCache::new(log.store.clone(), 0, 0);
+        Tables::open(&log, cache, &settings(), catalog.shared.needed.clone()).map_err(|error| error.to_string())?
+    };
+    Ok(Process { number, catalog, log, committer, tables: Rc::new(Cell::new(Some(tables))) })
 }
 
 async fn begin(world: Arc<World>) -> Result<Rc<Simulation>, String> {
@@ -624,6 +696,9 @@ fn whatever_the_store_and_the_clock_do_nothing_acknowledged_is_lost() {
     let answers = [sum.acknowledged, sum.refused, sum.not_written, sum.unknown];
     assert!(answers.into_iter().all(|count| count > 50), "{sum:#?}");
     assert!(sum.flushed > 100 && sum.truncated > 1_000 && sum.condemned > 100, "{sum:#?}");
+    let Counts { delta_commits, lost_delta_commits, .. } = sum.counts;
+    assert!(sum.published > 100 && sum.versions > 100 && lost_delta_commits > 50, "{sum:#?}");
+    assert!(delta_commits > 1_000, "{sum:#?}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! A folder with a table, a model of what it must show, and a store that counts and fails.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,22 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
 use bytes::Bytes;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use deltalake::table::state::DeltaTableState;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path as StorePath;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
-};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use uuid::Uuid;
 
 use super::super::{Cut, CutFile, PublishSettings, Publisher, deletion_vector, whole_table};
+use crate::catalog::tests::watched_objects::{Fate, Watch, WatchedObjects};
 use crate::domain::UtcTime;
 
 pub const CATALOGUE: Uuid = Uuid::from_u128(7);
@@ -102,12 +94,13 @@ impl Model {
 
 pub struct Folder {
     folder: tempfile::TempDir,
-    pub store: Arc<WatchedStore>,
+    pub store: Arc<WatchedObjects<Faults>>,
 }
 
 impl Folder {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), store: Arc::new(WatchedStore::default()) }
+        let store = WatchedObjects::new(Arc::new(LocalFileSystem::new()), Faults::default());
+        Self { folder: tempfile::tempdir().unwrap(), store: Arc::new(store) }
     }
 
     pub fn path(&self) -> &Path {
@@ -161,11 +154,10 @@ impl Folder {
     }
 }
 
-/// The local disk, watched; and on request it fails the next reads, or puts of commits before or after they land.
+/// Counts, and on request fails the next reads, or puts of commits before or after they land.
 #[derive(Debug, Default)]
-pub struct WatchedStore {
-    disk: LocalFileSystem,
-    pub listed: Arc<AtomicUsize>,
+pub struct Faults {
+    pub listed: AtomicUsize,
     pub read: AtomicUsize,
     pub lose_answers: AtomicUsize,
     pub refuse_commits: AtomicUsize,
@@ -176,75 +168,21 @@ fn due(count: &AtomicUsize) -> bool {
     count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-fn failure(what: &str) -> object_store::Error {
-    object_store::Error::Generic { store: "watched", source: what.to_owned().into() }
-}
-
-impl fmt::Display for WatchedStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("watched disk")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for WatchedStore {
-    async fn put_opts(&self, location: &StorePath, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let commit = location.extension() == Some("json");
-        if commit && due(&self.refuse_commits) {
-            return Err(failure("refused"));
+impl Watch for Faults {
+    fn fate(&self, verb: &str, path: &str) -> Fate {
+        if verb == "get" {
+            self.read.fetch_add(1, Ordering::SeqCst);
         }
-        let result = self.disk.put_opts(location, payload, opts).await?;
-        if commit && due(&self.lose_answers) {
-            return Err(failure("the answer is lost"));
+        let is_commit = verb == "put" && path.ends_with(".json");
+        match verb {
+            "get" if due(&self.refuse_reads) => Fate::Refused,
+            _ if is_commit && due(&self.refuse_commits) => Fate::Refused,
+            _ if is_commit && due(&self.lose_answers) => Fate::LostAnswer,
+            _ => Fate::Done,
         }
-        Ok(result)
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &StorePath,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.disk.put_multipart_opts(location, opts).await
-    }
-
-    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> Result<GetResult> {
-        self.read.fetch_add(1, Ordering::SeqCst);
-        if due(&self.refuse_reads) {
-            return Err(failure("no answer"));
-        }
-        self.disk.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<StorePath>>) -> BoxStream<'static, Result<StorePath>> {
-        self.disk.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let listed = self.listed.clone();
-        let count = move |_: &Result<ObjectMeta>| {
-            listed.fetch_add(1, Ordering::SeqCst);
-        };
-        self.disk.list(prefix).inspect(count).boxed()
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&StorePath>,
-        offset: &StorePath,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let listed = self.listed.clone();
-        let count = move |_: &Result<ObjectMeta>| {
-            listed.fetch_add(1, Ordering::SeqCst);
-        };
-        self.disk.list_with_offset(prefix, offset).inspect(count).boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> Result<ListResult> {
-        self.disk.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &StorePath, to: &StorePath, options: CopyOptions) -> Result<()> {
-        self.disk.copy_opts(from, to, options).await
+    fn listed(&self) {
+        self.listed.fetch_add(1, Ordering::SeqCst);
     }
 }

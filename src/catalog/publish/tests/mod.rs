@@ -80,7 +80,7 @@ async fn a_commit_whose_answer_is_lost_is_not_made_again() {
     let mut publisher = folder.publisher();
     for seq in 1..=4 {
         model.add(&folder, &format!("{seq}"), 0..10);
-        folder.store.lose_answers.store(1, Ordering::SeqCst);
+        folder.store.watch().lose_answers.store(1, Ordering::SeqCst);
         let published = publisher.publish(&model.cut(seq), now()).await.unwrap();
         assert_eq!(committed(published), (seq - 1, 1, 0, 0));
         assert_eq!(folder.rows(None).await, model.rows());
@@ -94,7 +94,7 @@ async fn a_commit_that_did_not_land_is_an_error_and_made_next_time() {
     let mut publisher = folder.publisher();
     for seq in 1..=4 {
         model.add(&folder, &format!("{seq}"), 0..10);
-        folder.store.refuse_commits.store(1, Ordering::SeqCst);
+        folder.store.watch().refuse_commits.store(1, Ordering::SeqCst);
         publisher.publish(&model.cut(seq), now()).await.unwrap_err();
         assert_eq!(committed(publisher.publish(&model.cut(seq), now()).await.unwrap()).0, seq - 1);
         assert_eq!(folder.rows(None).await, model.rows());
@@ -134,10 +134,13 @@ async fn the_cost_of_a_commit_does_not_grow_with_their_number() {
         if seq > 12 {
             model.kill(&format!("{}x", (seq - 2) / 10 * 10), [u32::try_from(seq % 100).unwrap()]);
         }
-        folder.store.listed.store(0, Ordering::SeqCst);
-        folder.store.read.store(0, Ordering::SeqCst);
+        folder.store.watch().listed.store(0, Ordering::SeqCst);
+        folder.store.watch().read.store(0, Ordering::SeqCst);
         committed(publisher.publish(&model.cut(seq), now()).await.unwrap());
-        requests.push((folder.store.listed.load(Ordering::SeqCst), folder.store.read.load(Ordering::SeqCst)));
+        requests.push((
+            folder.store.watch().listed.load(Ordering::SeqCst),
+            folder.store.watch().read.load(Ordering::SeqCst),
+        ));
     }
     // The checkpoint's own commits list all of the log, to see what can go.
     let worst = |range: std::ops::Range<usize>| {
@@ -260,10 +263,10 @@ async fn a_store_that_fails_is_not_taken_for_a_damaged_log() {
     let mut model = Model::default();
     model.add(&folder, "a", 0..10);
     folder.publisher().publish(&model.cut(1), now()).await.unwrap();
-    folder.store.refuse_reads.store(100, Ordering::SeqCst);
+    folder.store.watch().refuse_reads.store(100, Ordering::SeqCst);
     let error = folder.publisher().publish(&model.cut(2), now()).await.unwrap_err();
     assert!(!matches!(error, PublishError::Unusable { .. }), "{error:?}");
-    folder.store.refuse_reads.store(0, Ordering::SeqCst);
+    folder.store.watch().refuse_reads.store(0, Ordering::SeqCst);
     folder.publisher().publish(&model.cut(2), now()).await.unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! What is simulated: time, the order in which tasks run, and a store with everything that goes wrong. All of it follows
 //! from one seed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,17 +9,23 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use deltalake::logstore::LogStoreRef;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::runtime::Runtime;
 
 use crate::catalog::entry;
+use crate::catalog::publish::{PublishError, object_table};
 use crate::catalog::tests::helpers::{memory, start_of_time};
+use crate::catalog::tests::watched_objects::{Fate, Watch, WatchedObjects};
 use crate::catalog::{Create, Store, StoreError, paths};
 use crate::clock::Clock;
 
@@ -28,6 +34,31 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 thread_local! {
     /// Tasks that did not begin yet: they stay on their thread, a store need not.
     static SPAWNED: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
+    /// Whether the task that runs gave way, and does not wait for a thread that is not of this world.
+    static GAVE_WAY: Cell<bool> = const { Cell::new(false) };
+    /// How many parts of the task that runs wait for time to pass, if it runs [`World::with_threads`].
+    static SLEEPING: RefCell<Option<Arc<AtomicUsize>>> = const { RefCell::new(None) };
+}
+
+/// Counts a part that sleeps, as long as it does.
+struct Sleeping(Option<Arc<AtomicUsize>>);
+
+impl Sleeping {
+    fn begin() -> Self {
+        let count = SLEEPING.with_borrow(Clone::clone);
+        if let Some(count) = &count {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Self(count)
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// Longer than log entries are kept in these histories, and than a writer trusts what it knew of the log's end.
@@ -52,6 +83,9 @@ pub struct Counts {
     pub stalls: u64,
     /// Entries that were put into a slot whose entry had been truncated.
     pub strays: u64,
+    /// Of a published table.
+    pub delta_commits: u64,
+    pub lost_delta_commits: u64,
 }
 
 struct Core {
@@ -75,6 +109,8 @@ pub struct World {
     core: Mutex<Core>,
     /// Truncation puts no floor marks.
     without_floor_marks: bool,
+    /// Delta Lake's library wants threads.
+    runtime: Runtime,
 }
 
 impl fmt::Debug for World {
@@ -94,6 +130,23 @@ impl Wake for TaskWaker {
     }
 }
 
+/// Wakes a task from within the world, or this thread from without.
+struct BothWakers {
+    world: Waker,
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for BothWakers {
+    fn wake(self: Arc<Self>) {
+        if std::thread::current().id() == self.thread.id() {
+            self.world.wake_by_ref();
+        }
+        self.woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
 impl World {
     pub fn new(seed: u64, without_floor_marks: bool) -> Arc<Self> {
         let core = Core {
@@ -110,7 +163,8 @@ impl World {
             counts: Counts::default(),
             failure: None,
         };
-        Arc::new(Self { bare: memory(), core: Mutex::new(core), without_floor_marks })
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+        Arc::new(Self { bare: memory(), core: Mutex::new(core), without_floor_marks, runtime })
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -246,17 +300,52 @@ impl World {
 
     pub async fn sleep(&self, time: Duration) {
         let due = self.core().now + time;
-        let mut number = None;
+        let (mut number, mut sleeping) = (None, None);
         std::future::poll_fn(|context| {
             let mut core = self.core();
             if core.now >= due {
                 return Poll::Ready(());
             }
+            sleeping.get_or_insert_with(Sleeping::begin);
             let number = *number.get_or_insert_with(|| core.dice.random());
             core.sleepers.insert((due, number), context.waker().clone());
             Poll::Pending
         })
         .await;
+    }
+
+    /// Runs what waits for other threads, too: nobody else goes on, and no time passes, while it waits for those. Of this
+    /// world it may wait for the store and for time to pass, and for no other task.
+    pub async fn with_threads<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let sleeping = Arc::new(AtomicUsize::new(0));
+        std::future::poll_fn(|context| {
+            let _entered = self.runtime.enter();
+            let both = Arc::new(BothWakers {
+                world: context.waker().clone(),
+                thread: std::thread::current(),
+                woken: AtomicBool::new(false),
+            });
+            let waker = Waker::from(both.clone());
+            loop {
+                GAVE_WAY.set(false);
+                SLEEPING.set(Some(sleeping.clone()));
+                let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+                SLEEPING.set(None);
+                match polled {
+                    Poll::Pending if !GAVE_WAY.get() && sleeping.load(Ordering::SeqCst) == 0 => {
+                        let mut patience = 1_000;
+                        while !both.woken.swap(false, Ordering::SeqCst) {
+                            assert!(patience > 0, "it waits for nothing that happens");
+                            patience -= 1;
+                            std::thread::park_timeout(Duration::from_millis(100));
+                        }
+                    }
+                    polled => return polled,
+                }
+            }
+        })
+        .await
     }
 
     async fn land(&self, path: &str, bytes: Bytes) -> Create {
@@ -324,6 +413,7 @@ async fn give_way(times: u64) {
         let mut first = true;
         std::future::poll_fn(|context| {
             if std::mem::take(&mut first) {
+                GAVE_WAY.set(true);
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -477,8 +567,44 @@ impl Store for Faulty {
         false
     }
 
+    fn delta_log(&self, table: &str) -> Option<Result<LogStoreRef, PublishError>> {
+        let log_store = self.world.bare.delta_log(table)?;
+        Some(log_store.and_then(|log_store| {
+            let commits = Commits { world: self.world.clone(), process: self.process };
+            let objects = WatchedObjects::new(log_store.root_object_store(None), commits);
+            object_table(Arc::new(objects), log_store.root_url().as_str())
+        }))
+    }
+
     fn location(&self, path: &str) -> String {
         self.world.bare.location(path)
+    }
+}
+
+/// What becomes of a process's commits to published tables.
+#[derive(Debug)]
+struct Commits {
+    world: Arc<World>,
+    process: u64,
+}
+
+impl Watch for Commits {
+    fn fate(&self, verb: &str, path: &str) -> Fate {
+        if verb != "put" || !path.ends_with(".json") {
+            return Fate::Done;
+        }
+        let mut core = self.world.core();
+        (self.process, verb, path).hash(&mut core.trace);
+        core.counts.operations += 1;
+        core.counts.delta_commits += 1;
+        match core.fault() {
+            0..60 => {
+                core.counts.lost_delta_commits += 1;
+                Fate::LostAnswer
+            }
+            60..120 => Fate::Refused,
+            _ => Fate::Done,
+        }
     }
 }
 
