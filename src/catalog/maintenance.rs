@@ -94,14 +94,23 @@ impl Maintenance {
         let publishing = Publishing { log, settings, catalog: catalog.downgrade(), tables: None, shown: None, due };
         let landed = self.landed.subscribe();
         let running = catalog.shared.running.clone();
-        spawn("flush", runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
-        spawn("compact", runtime, running.clone(), compactor.run(landed.clone(), compact_orders))?;
-        spawn("publish", runtime, running, publishing.run(landed, publish_orders))
+        spawn("flush", Pace::Usual, runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
+        spawn("compact", Pace::Patient, runtime, running.clone(), compactor.run(landed.clone(), compact_orders))?;
+        spawn("publish", Pace::Patient, runtime, running, publishing.run(landed, publish_orders))
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Writes wait for it when memory is full.
+    Usual,
+    /// With a tenth of the processors while requests want them, so that it does not fall behind for ever.
+    Patient,
 }
 
 fn spawn(
     name: &str,
+    pace: Pace,
     runtime: &Handle,
     running: Arc<Semaphore>,
     work: impl Future<Output = ()> + Send + 'static,
@@ -110,6 +119,10 @@ fn spawn(
     let permit = running.try_acquire_owned().map_err(std::io::Error::other)?;
     // Encoding tens of thousands of rows would hold up an async thread.
     std::thread::Builder::new().name(name.into()).spawn(move || {
+        if pace == Pace::Patient && cfg!(target_os = "linux") {
+            // There it is this thread's own; without it requests are slower for a while, and nothing is wrong.
+            let _ = rustix::process::setpriority_process(None, 10);
+        }
         runtime.block_on(work);
         drop(permit);
     })?;

@@ -9,6 +9,7 @@ mod segments;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -75,8 +76,9 @@ pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
         let app = App::open(config, Clock::system()).await?;
         let stop: Stop = serve::stop_signal()?.boxed().shared();
         let watch = Stopwatch::start();
-        let plan = Plan::new(flows, args.segments, args.seed);
-        let made = Synth { tams: &app.tams, plan: &plan, bar: progress_bar(args.segments), stop }.make().await;
+        let plan = Arc::new(Plan::new(flows, args.segments, args.seed));
+        let made =
+            Synth { tams: app.tams.clone(), plan: plan.clone(), bar: progress_bar(args.segments), stop }.make().await;
         let catalogue = app.tams.catalog.opened().catalogue.clone();
         // Whatever came of it: what was committed stays, and a checkpoint under way may finish.
         app.close().await;
@@ -86,36 +88,42 @@ pub fn run(args: &SynthArgs) -> anyhow::Result<()> {
     })
 }
 
-struct Synth<'a> {
-    tams: &'a Tams,
-    plan: &'a Plan,
+#[derive(Clone)]
+struct Synth {
+    tams: Arc<Tams>,
+    plan: Arc<Plan>,
     bar: ProgressBar,
     stop: Stop,
 }
 
-impl Synth<'_> {
+impl Synth {
     async fn make(&self) -> anyhow::Result<()> {
         self.check_unused().await?;
         self.bar.set_message("Flows");
         // The first Flow alone: from then on the seed counts as used.
         let (first, rest) = self.plan.flows().split_at(1);
-        self.all([self.put_in_turn(first)].into_iter()).await?;
-        let groups = rest.chunk_by(|one, next| one.group == next.group);
-        self.all(groups.map(|group| self.put_in_turn(group))).await?;
+        self.put_in_turn(first).await?;
+        let groups = rest.chunk_by(|one, next| one.group == next.group).map(<[_]>::to_vec);
+        self.all(groups, |synth, group| async move { synth.put_in_turn(&group).await }).await?;
         self.bar.set_message("captured");
-        self.all(segments::captured(self.plan).map(|batch| self.register(batch))).await?;
+        self.all(segments::captured(&self.plan), |synth, batch| async move { synth.register(batch).await }).await?;
         self.bar.set_message("edits");
-        self.all(segments::edits(self.plan).map(|batch| self.register(batch))).await?;
+        self.all(segments::edits(&self.plan), |synth, batch| async move { synth.register(batch).await }).await?;
         self.bar.finish_and_clear();
         Ok(())
     }
 
-    /// Does all of them, many at a time. Errors: one failed, or the process was asked to stop; those under way are
-    /// finished then.
-    async fn all<F: Future<Output = anyhow::Result<u64>>>(&self, work: impl Iterator<Item = F>) -> anyhow::Result<()> {
+    /// Does all of them, many at a time, each as a task of its own, as requests of clients are. Errors: one failed, or the
+    /// process was asked to stop; those under way are finished then.
+    async fn all<T, F>(&self, work: impl Iterator<Item = T>, run: impl Fn(Self, T) -> F) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<u64>> + Send + 'static,
+    {
         stream::iter(work)
             .take_until(self.stop.clone())
+            .map(|item| tokio::spawn(run(self.clone(), item)))
             .buffer_unordered(IN_FLIGHT)
+            .map(|ended| ended.context("a request did not come to its end")?)
             .try_for_each(|segments| {
                 self.bar.inc(segments);
                 futures::future::ready(Ok(()))
@@ -134,7 +142,7 @@ impl Synth<'_> {
 
     async fn check_unused(&self) -> anyhow::Result<()> {
         // Registers nothing, but asks for the Flow that is made first.
-        match register_segments(self.tams, self.plan.flow_id(0), Vec::new()).await {
+        match register_segments(&self.tams, self.plan.flow_id(0), Vec::new()).await {
             Err(OperationError::FlowNotFound(_)) => Ok(()),
             Ok(_) | Err(OperationError::ReadOnly(_) | OperationError::NoContainer(_)) => bail!(
                 "seed {} was used on this folder already, and its ids exist: take another --seed to add more. \
@@ -157,13 +165,13 @@ impl Synth<'_> {
     async fn put(&self, flow: &PlannedFlow) -> anyhow::Result<()> {
         let request = self.flow_request(flow)?;
         let id = request.id;
-        patiently(|| put_flow(self.tams, request.clone(), None))
+        patiently(|| put_flow(&self.tams, request.clone(), None))
             .await
             .with_context(|| format!("Flow {id} was not put"))?;
         let init_objects: Vec<_> = self.plan.init_objects(flow).collect();
         for some in init_objects.chunks(MAX_LIMIT as usize) {
             let request = StorageRequest { object_ids: Some(some.to_vec()), ..StorageRequest::default() };
-            patiently(|| allocate_storage(self.tams, id, request.clone()))
+            patiently(|| allocate_storage(&self.tams, id, request.clone()))
                 .await
                 .with_context(|| format!("no storage for the init objects of Flow {id}"))?;
         }
@@ -211,11 +219,11 @@ impl Synth<'_> {
         let Batch { flow, allocate, segments } = batch;
         if !allocate.is_empty() {
             let request = StorageRequest { object_ids: Some(allocate), ..StorageRequest::default() };
-            patiently(|| allocate_storage(self.tams, flow, request.clone()))
+            patiently(|| allocate_storage(&self.tams, flow, request.clone()))
                 .await
                 .with_context(|| format!("no storage for Objects of Flow {flow}"))?;
         }
-        let outcomes = patiently(|| register_segments(self.tams, flow, segments.clone()))
+        let outcomes = patiently(|| register_segments(&self.tams, flow, segments.clone()))
             .await
             .with_context(|| format!("segments of Flow {flow} were not registered"))?;
         for (outcome, segment) in outcomes.into_iter().zip(&segments) {

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::helpers::{Client, Process, id, segment, video_flow};
+use crate::helpers::{Client, Process, binary, id, segment, video_flow};
 
 const WRITERS: u32 = 4;
 const ROUNDS: usize = 24;
@@ -92,18 +92,16 @@ async fn check(client: &Client, sent: &BTreeMap<u32, Arc<Mutex<Sent>>>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_kill_at_any_moment_loses_no_acknowledged_write_and_tears_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
+/// Kills a server with these settings again and again while it is written to.
+async fn kill_again_and_again(data: &Path, settings: &[(&str, &str)], rounds: usize, answers: std::ops::Range<usize>) {
     let mut random = StdRng::seed_from_u64(20_261_124);
     let sent: BTreeMap<u32, Arc<Mutex<Sent>>> = (1..=WRITERS).map(|flow| (flow, Arc::default())).collect();
-    let server = Process::start(&data).unwrap();
+    let server = Process::start_with(data, settings).unwrap();
     for flow in 1..=WRITERS {
         server.client.put(&format!("/flows/{}", id(flow)), &video_flow(flow, 100 + flow)).await.expect(201);
     }
     let mut server = Some(server);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let running = server.take().unwrap();
         let count = Arc::new(AtomicUsize::new(0));
         let writers: Vec<_> = sent
@@ -111,7 +109,7 @@ async fn a_kill_at_any_moment_loses_no_acknowledged_write_and_tears_none() {
             .map(|(flow, sent)| tokio::spawn(write(running.client.clone(), *flow, round, sent.clone(), count.clone())))
             .collect();
         // A moment is a number of answers, so that a slow machine has the same moments.
-        let moment = random.random_range(1..300);
+        let moment = random.random_range(answers.clone());
         while count.load(Ordering::Relaxed) < moment {
             tokio::task::yield_now().await;
         }
@@ -119,12 +117,43 @@ async fn a_kill_at_any_moment_loses_no_acknowledged_write_and_tears_none() {
         for writer in writers {
             writer.await.unwrap();
         }
-        let restarted = Process::start(&data).unwrap();
+        let restarted = Process::start_with(data, settings).unwrap();
         check(&restarted.client, &sent).await;
         server = Some(restarted);
     }
     let total: usize = sent.values().map(|sent| sent.lock().unwrap().acknowledged.len()).sum();
-    assert!(total >= ROUNDS, "the writers got somewhere: {total}");
+    assert!(total >= rounds, "the writers got somewhere: {total}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_kill_at_any_moment_loses_no_acknowledged_write_and_tears_none() {
+    let folder = tempfile::tempdir().unwrap();
+    kill_again_and_again(&folder.path().join("data"), &[], ROUNDS, 1..300).await;
+}
+
+/// The same while rows go to files all the time, files are merged, tables published and checkpoints written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_kill_while_rows_go_to_files_loses_nothing_either_and_fsck_finds_nothing_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let settings = [
+        ("TAMSLAKE__CATALOG__FLUSH_BYTES", "64 KiB"),
+        ("TAMSLAKE__CATALOG__MERGE_RUNS", "2"),
+        ("TAMSLAKE__CATALOG__PUBLISH_INTERVAL", "100ms"),
+        ("TAMSLAKE__CATALOG__CHECKPOINT_ENTRIES", "50"),
+    ];
+    kill_again_and_again(&data, &settings, 8, 100..600).await;
+    let table = data.join("catalog/tables/flow_segments");
+    let files = std::fs::read_dir(table.join("data")).unwrap().count();
+    let versions = std::fs::read_dir(table.join("_delta_log")).unwrap().count();
+    assert!(files > 8 && versions > 8, "{files} files, {versions} versions");
+    let fsck = binary().args(["fsck", "--level", "4", "--data-dir"]).arg(&data).output().unwrap();
+    assert!(
+        fsck.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&fsck.stdout),
+        String::from_utf8_lossy(&fsck.stderr)
+    );
 }
 
 /// A file system of a few megabytes, unmounted with the test.

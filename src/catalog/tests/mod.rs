@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod fsck;
 mod golden;
+mod grow;
 pub mod helpers;
 mod history;
 pub mod hooks;
