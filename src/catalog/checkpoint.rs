@@ -257,6 +257,17 @@ pub async fn newest(log: &Log) -> Result<Option<u64>, StoreError> {
     Ok(finished(log).await?.into_iter().next_back())
 }
 
+/// Whether a checkpoint's state was committed so long ago, at least.
+pub async fn is_older(log: &Log, seq: u64, than: Duration) -> Result<bool, CheckpointError> {
+    Ok(manifest(log, seq).await?.committed <= before(log, than))
+}
+
+/// So long ago, as manifests have it.
+fn before(log: &Log, time: Duration) -> i64 {
+    let then = log.clock.now().checked_sub_signed(TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX));
+    then.unwrap_or(UtcTime::UNIX_EPOCH).timestamp_micros()
+}
+
 /// The oldest checkpoint that is kept.
 pub async fn oldest(log: &Log) -> Result<Option<u64>, StoreError> {
     Ok(finished(log).await?.into_iter().next())
@@ -474,8 +485,7 @@ pub struct Keep {
 /// Deletes log entries that are older than what is to be kept, in whole blocks, each behind its floor mark, and the checkpoints
 /// before them; all as far as a checkpoint, none beyond the one at `verified`, makes up for them.
 pub async fn truncate(log: &Log, verified: u64, keep: Keep) -> Result<Truncated, CheckpointError> {
-    let horizon = log.clock.now().checked_sub_signed(TimeDelta::from_std(keep.time).unwrap_or(TimeDelta::MAX));
-    let horizon = horizon.unwrap_or(UtcTime::UNIX_EPOCH).timestamp_micros();
+    let horizon = before(log, keep.time);
     let oldest = verified.saturating_sub(keep.entries);
     let finished = finished(log).await?;
     let mut committed = Vec::new();

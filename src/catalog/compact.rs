@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
@@ -285,10 +286,13 @@ async fn write_merged(
     output.finish().await
 }
 
-/// Deletes the bytes of files that no checkpoint which is kept refers to any more.
-pub async fn delete_retired(log: &Log, catalog: &Catalog) -> Result<u64, MaintenanceError> {
-    // Going back means: from a checkpoint on.
+/// Deletes the bytes of files that nobody can go back to any more: going back means from a checkpoint on, or, as long as
+/// the log is whole and within the retention, from its beginning.
+pub async fn delete_retired(log: &Log, catalog: &Catalog, retention: Duration) -> Result<u64, MaintenanceError> {
     let Some(oldest) = checkpoint::oldest(log).await? else { return Ok(0) };
+    if !log.is_below_floor(1).await? && !checkpoint::is_older(log, oldest, retention).await? {
+        return Ok(0);
+    }
     let needed = &catalog.shared.needed;
     // Other engines may read them; which ones is known when the tables are published next.
     let has_readers =

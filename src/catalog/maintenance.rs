@@ -200,7 +200,7 @@ impl Flusher {
                 needed: active.map(|webhook| webhook.delivered.seq).min().unwrap_or(u64::MAX),
             };
             let truncated = checkpoint::truncate(&self.log, state.seq, keep).await?;
-            let files = compact::delete_retired(&self.log, catalog).await?;
+            let files = compact::delete_retired(&self.log, catalog, self.settings.log_retention).await?;
             let orphans = compact::delete_orphans(&self.log, catalog).await?;
             Ok::<_, MaintenanceError>((truncated, files, orphans))
         };

@@ -127,8 +127,12 @@ async fn state_of(source: &Log, backup: Option<&Backup>, lsn: Option<u64>) -> Re
     if backup.is_some_and(|backup| backup.catalogue != hex(&source.catalogue)) {
         return Err(RestoreError::OtherCatalogue { location: source.store.location(paths::CATALOG) });
     }
-    let finished = checkpoint::finished(source).await?;
-    let first = backup.map_or_else(|| finished.first().copied().unwrap_or(0), |backup| backup.first_lsn);
+    let first = match backup {
+        Some(backup) => backup.first_lsn,
+        // The log has everything from its beginning on.
+        None if !source.is_below_floor(1).await? => 0,
+        None => checkpoint::oldest(source).await?.unwrap_or(0),
+    };
     let last = match backup {
         Some(backup) => backup.lsn,
         None => recovery::recover_beside(source).await?.state.seq,

@@ -63,6 +63,8 @@ pub async fn open_without_cache(store: Arc<dyn Store>, clock: Clock) -> Result<(
     open_with(store, clock, CatalogSettings { index_cache_bytes: 0, page_cache_bytes: 0, ..settings() }).await
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the catalogue does by itself, when a test says so.
 #[derive(Debug, Clone, Copy)]
 pub enum Chore {
@@ -71,6 +73,7 @@ pub enum Chore {
     Checkpoint,
     /// Keeps a day.
     Truncate,
+    /// After a day.
     DeleteRetired,
     DeleteOrphans,
 }
@@ -83,10 +86,10 @@ pub async fn chore(chore: Chore, log: &Log, catalog: &Catalog) -> Result<(), Mai
         Chore::Checkpoint => Ok(checkpoint::write(log, &state).await?),
         Chore::Truncate => {
             let newest = checkpoint::newest(log).await?.unwrap();
-            checkpoint::truncate(log, newest, keep(Duration::from_secs(24 * 60 * 60))).await?;
+            checkpoint::truncate(log, newest, keep(DAY)).await?;
             Ok(())
         }
-        Chore::DeleteRetired => compact::delete_retired(log, catalog).await.map(drop),
+        Chore::DeleteRetired => compact::delete_retired(log, catalog, DAY).await.map(drop),
         Chore::DeleteOrphans => compact::delete_orphans(log, catalog).await.map(drop),
     }
 }

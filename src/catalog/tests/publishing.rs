@@ -373,10 +373,10 @@ async fn files_stay_as_long_as_readers_of_an_old_version_may_need_them() {
 
     // After a start it is not known who needs what, so that all stays.
     published = published.restart().await;
-    assert_eq!(compact::delete_retired(&published.log, &published.catalog).await.unwrap(), 0);
+    assert_eq!(compact::delete_retired(&published.log, &published.catalog, Duration::ZERO).await.unwrap(), 0);
     // Then only what no reader ever saw goes. (By the test's clock the Delta log is from the future.)
     published.publish().await.unwrap();
-    let gone = compact::delete_retired(&published.log, &published.catalog).await.unwrap();
+    let gone = compact::delete_retired(&published.log, &published.catalog, Duration::ZERO).await.unwrap();
     assert_eq!(usize::try_from(gone).unwrap(), retired.len() - needed.len());
     assert_eq!(published.published_segments(first.versions.get("flow_segments").copied()).await, shown);
 
@@ -386,7 +386,7 @@ async fn files_stay_as_long_as_readers_of_an_old_version_may_need_them() {
     published.publish().await.unwrap();
     let of_sources = std::fs::read_dir(published.table("sources").join("data")).unwrap().count();
     assert_eq!(of_sources, 2, "those before this version went when it was not there yet");
-    let gone = compact::delete_retired(&published.log, &published.catalog).await.unwrap();
+    let gone = compact::delete_retired(&published.log, &published.catalog, Duration::ZERO).await.unwrap();
     assert_eq!(usize::try_from(gone).unwrap(), needed.len());
     assert_eq!(published.published_segments(None).await, published.segments().await);
 }
@@ -472,7 +472,7 @@ impl Published {
             self.log.clock.advance(Duration::from_secs(50 * 365 * 24 * 60 * 60));
             self.put(vec![put_source(n)]).await;
             self.publish().await.unwrap();
-            compact::delete_retired(&self.log, &self.catalog).await.unwrap();
+            compact::delete_retired(&self.log, &self.catalog, Duration::ZERO).await.unwrap();
             compact::delete_orphans(&self.log, &self.catalog).await.unwrap();
         }
         let mut wanted = known_files(&self.catalog.snapshot());

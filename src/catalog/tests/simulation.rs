@@ -316,10 +316,10 @@ impl Simulation {
                 checkpoint::write(log, &state).await?;
                 let truncated = checkpoint::truncate(log, state.seq, keep(RETENTION)).await?;
                 self.count(|sum| sum.truncated += truncated.entries);
-                compact::delete_retired(log, catalog).await?;
+                compact::delete_retired(log, catalog, RETENTION).await?;
             }
             7 => {
-                compact::delete_retired(log, catalog).await?;
+                compact::delete_retired(log, catalog, RETENTION).await?;
                 compact::delete_orphans(log, catalog).await?;
             }
             8..10 => self.collect(catalog).await?,

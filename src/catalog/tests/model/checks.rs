@@ -47,7 +47,7 @@ pub async fn replay(actions: &[Action]) {
                 clock.advance(HOURS);
                 checkpoint::write(&log, &before).await.unwrap();
                 checkpoint::truncate(&log, before.seq(), keep(Duration::ZERO)).await.unwrap();
-                compact::delete_retired(&log, &catalog).await.unwrap();
+                compact::delete_retired(&log, &catalog, Duration::ZERO).await.unwrap();
                 compact::delete_orphans(&log, &catalog).await.unwrap();
                 only_known_files(&catalog, &*store).await;
             }
