@@ -82,7 +82,15 @@ impl App {
             "catalogue open"
         );
         let media = LocalMedia::open(dir.join("media"))?;
-        let key = load_or_create_key(&dir.join("signing.key"), || clock.random_bytes())?;
+        let key_file = dir.join("signing.key");
+        if !opened.created && !key_file.exists() {
+            tracing::warn!(
+                file = %key_file.display(),
+                "the key is missing and is made anew: URLs that were given out are void, and keys of webhooks have to be set \
+                 again. Restore this file from a backup if you have one"
+            );
+        }
+        let key = load_or_create_key(&key_file, || clock.random_bytes())?;
         let tams = Arc::new(Tams {
             catalog,
             media,

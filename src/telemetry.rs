@@ -9,10 +9,10 @@ use crate::config::{Log, LogFormat};
 
 /// The filter that a level stands for. Errors: it is neither a level nor a filter.
 pub fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
-    // The HTTP library reports what the banner says already, and Delta Lake's each step; a filter of the operator comes
-    // later and wins.
+    // The HTTP library reports what the banner says already, and Delta Lake's each step, and errors as bytes of the file;
+    // a filter of the operator comes later and wins.
     EnvFilter::builder()
-        .parse(format!("poem=warn,deltalake_core=warn,delta_kernel=warn,buoyant_kernel=warn,{}", log.level))
+        .parse(format!("poem=warn,deltalake_core=warn,delta_kernel=off,buoyant_kernel=off,{}", log.level))
 }
 
 /// Sets up logging for the process. Errors: the level is neither a level nor a filter.

@@ -154,12 +154,14 @@ impl Backup {
     }
 }
 
-/// Copies a catalogue to a folder, with the media that `media` copies.
+/// Copies a catalogue to a folder, with the media that `media` copies. Table files that an earlier backup copied are held
+/// against their checksums again if `verify`.
 pub async fn backup(
     from: Arc<dyn Store>,
     to: &LocalStore,
     clock: Clock,
     media: Option<&dyn MediaCopier>,
+    verify: bool,
     progress: &dyn Progress,
 ) -> Result<BackedUp, BackupError> {
     let log = existing_log(from, clock).await?;
@@ -169,7 +171,7 @@ pub async fn backup(
         let (location, is) = (to.location(MANIFEST), other.catalogue.clone());
         return Err(BackupError::OtherCatalogue { location, is, wanted: catalogue });
     }
-    let verified = before.map_or_else(HashMap::new, |before| {
+    let verified = before.filter(|_| !verify).map_or_else(HashMap::new, |before| {
         before.files.into_iter().map(|file| (file.path, (file.bytes, file.sha256))).collect()
     });
     let mut copier = Copier { log: &log, to, progress, verified, files: BTreeMap::new(), copied: 0, bytes: 0 };

@@ -20,8 +20,10 @@ use super::{Catalog, CommitError, MaintenanceError, Purpose, paths};
 
 /// Pages of one file in memory, while it is merged.
 const PAGES_AT_ONCE: u32 = 8;
-/// Rows of runs of the lowest tier, at most.
-const LOWEST_TIER: u64 = 100_000;
+/// Runs that one merge takes, at most: a few pages of each are in memory.
+const MOST_RUNS: usize = 64;
+/// Rows of runs of the lowest tier, about: few, so that what is published every second is not rewritten with what came in hours.
+const LOWEST_TIER: u64 = 2_000;
 /// A file that nobody refers to and that is older than this is an orphan.
 const ORPHANED: chrono::TimeDelta = chrono::TimeDelta::hours(2);
 
@@ -56,8 +58,9 @@ pub async fn compact_all(log: &Log, catalog: &Catalog) -> Result<u64, Maintenanc
     Ok(merged)
 }
 
-/// The files of the smallest tier that has enough runs.
+/// The files of the smallest tier that has enough runs, of the table where it has the most: none waits for another for ever.
 fn choose(state: &State, enough: usize) -> Option<Vec<Arc<ColdFile>>> {
+    let mut due: Option<Vec<Vec<Arc<ColdFile>>>> = None;
     for table in ColdTable::ALL {
         let mut runs: BTreeMap<u64, (u64, Vec<Arc<ColdFile>>)> = BTreeMap::new();
         for file in state.files_of(table) {
@@ -71,11 +74,12 @@ fn choose(state: &State, enough: usize) -> Option<Vec<Arc<ColdFile>>> {
             let tier = size.checked_ilog(enough as u64).map_or(0, |tier| tier + 1);
             tiers.entry(tier).or_default().push(files);
         }
-        if let Some(tier) = tiers.into_values().find(|tier| tier.len() >= enough) {
-            return Some(tier.concat());
+        let tier = tiers.into_values().find(|tier| tier.len() >= enough);
+        if let Some(tier) = tier.filter(|tier| due.as_ref().is_none_or(|due| tier.len() > due.len())) {
+            due = Some(tier);
         }
     }
-    None
+    due.map(|runs| runs.into_iter().take(MOST_RUNS.max(enough)).flatten().collect())
 }
 
 /// One run instead of these files; false if somebody else exchanged one of them first.
@@ -350,4 +354,29 @@ pub async fn delete_orphans(log: &Log, catalog: &Catalog) -> Result<u64, Mainten
         }
     }
     Ok(deleted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::golden::file;
+
+    /// Under steady writes segments become due again and again; the others must not wait until that ends.
+    #[test]
+    fn the_table_with_the_most_runs_is_merged_first_and_not_all_of_them_at_once() {
+        let mut state = State::empty();
+        assert!(choose(&state, 2).is_none());
+        let mut numbers = 0..;
+        for (table, runs) in [(ColdTable::FlowSegments, 3), (ColdTable::Objects, 1), (ColdTable::References, 100)] {
+            for number in numbers.by_ref().take(runs) {
+                state.put_file(&file(table, number, 1)).unwrap();
+            }
+        }
+        let chosen = choose(&state, 2).unwrap();
+        assert!(chosen.len() == MOST_RUNS && chosen.iter().all(|file| file.meta.table == ColdTable::References));
+        assert!(choose(&state, 101).is_none());
+        Arc::make_mut(&mut state.files).retain(|file| file.meta.table != ColdTable::References);
+        let chosen = choose(&state, 3).unwrap();
+        assert!(chosen.len() == 3 && chosen.iter().all(|file| file.meta.table == ColdTable::FlowSegments));
+    }
 }

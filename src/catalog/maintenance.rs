@@ -96,7 +96,7 @@ impl Maintenance {
         let running = catalog.shared.running.clone();
         spawn("flush", Pace::Usual, runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
         spawn("compact", Pace::Patient, runtime, running.clone(), compactor.run(landed.clone(), compact_orders))?;
-        spawn("publish", Pace::Patient, runtime, running, publishing.run(landed, publish_orders))
+        spawn("publish", Pace::Usual, runtime, running, publishing.run(landed, publish_orders))
     }
 }
 

@@ -73,7 +73,10 @@ pub fn table_file(table: &str, name: &str) -> String {
 
 /// When a file below `tables/` was begun, in seconds since 1970, UTC; `None` for a name that is not ours.
 pub fn parse_table_file(name: &str) -> Option<i64> {
-    let (_, file) = name.strip_prefix(TABLES)?.strip_prefix('/')?.split_once("/data/")?;
+    let (table, file) = name.strip_prefix(TABLES)?.strip_prefix('/')?.split_once("/data/")?;
+    if table.contains('/') {
+        return None;
+    }
     let (seconds, _) = file.strip_suffix(".parquet")?.split_once('-')?;
     if seconds.len() == 10 && seconds.bytes().all(|b| b.is_ascii_digit()) { seconds.parse().ok() } else { None }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::work::{Bar, MediaFolders, Places, copy_key};
+use super::work::{Bar, MediaFolders, Places, copy_key, refuse_within};
 use super::{CommonArgs, say, serve};
 use crate::catalog::LocalStore;
 use crate::catalog::backup::{BackedUp, MediaCopier, backup};
@@ -29,6 +29,9 @@ pub struct BackupArgs {
     /// Leave the bytes of media out
     #[arg(long)]
     without_media: bool,
+    /// Read table files that an earlier backup copied again, and replace those that are damaged
+    #[arg(long)]
+    verify: bool,
     /// Print the summary as one line of JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +44,7 @@ pub fn run(args: &BackupArgs) -> anyhow::Result<()> {
     if to.catalog.join("lock").exists() {
         bail!("{} is the data folder of a server: choose another folder for the backup", args.to.display());
     }
+    refuse_within(&args.to, &dir)?;
     check_folder(&args.to)?;
     serve::run_to_end(async {
         let source = LocalStore::open_read_only(from.catalog).context("there is no catalogue to back up")?;
@@ -49,7 +53,7 @@ pub fn run(args: &BackupArgs) -> anyhow::Result<()> {
         let media: Option<&dyn MediaCopier> = if args.without_media { None } else { Some(&media) };
         copy_key(&from.key, &to.key)?;
         let bar = Bar::new();
-        let made = backup(Arc::new(source), &target, Clock::system(), media, &bar).await;
+        let made = backup(Arc::new(source), &target, Clock::system(), media, args.verify, &bar).await;
         bar.finish();
         summarise(&made?, args.json)
     })

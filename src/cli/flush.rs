@@ -73,6 +73,9 @@ fn offline(args: &FlushArgs) -> anyhow::Result<Outcome> {
 }
 
 fn ask(url: &str) -> anyhow::Result<Outcome> {
+    if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+        bail!("--url {url} is no address of a server, such as http://localhost:8000");
+    }
     let mut outcome = None;
     serve::run_to_end(async {
         app::choose_cryptography();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::work::{Bar, Media, Places};
@@ -50,7 +50,14 @@ pub fn run(args: &FsckArgs) -> anyhow::Result<ExitCode> {
 
 fn look(args: &FsckArgs) -> anyhow::Result<Report> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
-    let places = Places::of(&common.config()?.data.dir);
+    let dir = common.config()?.data.dir;
+    let places = Places::of(&dir);
+    if dir.join("backup.json").exists() {
+        bail!(
+            "that is a backup and no data folder: `tamslake backup --verify` to it reads its files again, and `tamslake \
+             restore` makes a data folder of it, which fsck can look at"
+        );
+    }
     let mut report = None;
     serve::run_to_end(async {
         let store = LocalStore::open_read_only(places.catalog).context("there is no catalogue to look at")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::work::{Bar, MediaFolders, Places, copy_key};
+use super::work::{Bar, MediaFolders, Places, copy_key, refuse_within};
 use super::{say, serve};
 use crate::catalog::LocalStore;
 use crate::catalog::backup::Backup;
@@ -36,6 +36,7 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty: choose a new folder for --data-dir. Nothing was changed", dir.display());
     }
+    refuse_within(dir, &args.from)?;
     let (from, to) = (Places::of(&args.from), Places::of(dir));
     serve::run_to_end(async {
         let root = LocalStore::open_read_only(args.from.clone()).context("there is nothing to restore from")?;

@@ -55,6 +55,18 @@ impl Progress for Bar {
     }
 }
 
+/// A copy within the folder that it is a copy of would be taken for a part of it. Errors: `to` is within `of`.
+pub fn refuse_within(to: &Path, of: &Path) -> anyhow::Result<()> {
+    // What is not there yet is where its nearest parent is.
+    let real = |path: &Path| std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok());
+    if let (Some(to_is), Ok(of)) = (real(to), of.canonicalize())
+        && to_is.starts_with(&of)
+    {
+        bail!("{} is within {}: choose a folder outside. Nothing was changed", to.display(), of.display());
+    }
+    Ok(())
+}
+
 /// The media beside a catalogue, to be looked at.
 pub struct Media(pub LocalMedia);
 

@@ -192,6 +192,24 @@ async fn media_and_the_key_come_along_once_and_damage_is_not_restored() {
     let another = folder.path().join("another");
     drop(Process::start(&another).unwrap());
     let key = std::fs::read(to.join("signing.key")).unwrap();
+    for within in [data.join("copy"), data.join("catalog/tables/copy")] {
+        let refused = run("backup", &data, &["--to", within.to_str().unwrap()]);
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("choose a folder outside"));
+        let refused = run("restore", &within, &["--from", data.to_str().unwrap()]);
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("choose a folder outside"));
+        assert!(!within.exists());
+    }
+    let refused = run("fsck", &to, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("that is a backup"));
+    // A file that rots in the backup is found and replaced when it is asked for.
+    let rotten = std::fs::read_dir(to.join("catalog/tables/objects/data")).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&rotten).unwrap();
+    let mut bytes = whole.clone();
+    bytes[100] ^= 1;
+    std::fs::write(&rotten, &bytes).unwrap();
+    summary("backup", &data, &["--to", to.to_str().unwrap(), "--verify"]);
+    assert_eq!(std::fs::read(&rotten).unwrap(), whole);
     let refused = run("backup", &another, &["--to", to.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert_eq!(std::fs::read(to.join("signing.key")).unwrap(), key);

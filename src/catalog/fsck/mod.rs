@@ -71,6 +71,9 @@ pub struct Report {
     pub more: u64,
     #[serde(skip)]
     newest_checkpoint: Option<u64>,
+    /// The last log entry that was there when the files were listed.
+    #[serde(skip)]
+    listed: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +112,8 @@ pub async fn fsck(
 ) -> Result<Report, FsckError> {
     let mut report = look(store.clone(), clock.clone(), scope, progress).await?;
     for _ in 0..3 {
-        let moved = store.read(&paths::log_entry(report.lsn + 1)).await?.is_some() || {
+        let after_the_list = report.lsn != report.listed;
+        let moved = after_the_list || store.read(&paths::log_entry(report.lsn + 1)).await?.is_some() || {
             let files = store.list(paths::CHECKPOINTS).await?;
             let finished = files.iter().filter_map(|path| paths::parse_checkpoint_file(path)).filter(|found| found.1);
             let finished: Vec<u64> = finished.map(|(seq, _)| seq).collect();
@@ -161,6 +165,7 @@ async fn look(
     };
     findings.report.catalogue = Some(hex(&log.catalogue));
     findings.report.newest_checkpoint = names.finished.last().copied();
+    findings.report.listed = names.last();
     names.check(&mut findings);
     if scope.level < 2 {
         findings.report.lsn = names.last();

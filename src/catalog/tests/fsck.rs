@@ -1,15 +1,19 @@
 //! What must hold between rows, broken one by one: each is found, and nothing is where nothing is broken.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
 
 use super::helpers::{
     clock, flow_id, media, memory, object_id, open, put, put_flow, put_source, range, register, second, segment,
 };
+use super::hooks::{Hooked, Verb};
 use crate::catalog::change::{Lsn, ReferenceKey, SegmentKey};
-use crate::catalog::flush;
-use crate::catalog::fsck::problems_between_rows;
+use crate::catalog::fsck::{Scope, fsck, problems_between_rows};
 use crate::catalog::log::Log;
+use crate::catalog::progress::Silent;
 use crate::catalog::state::{HotObject, State, Stored};
+use crate::catalog::{compact, flush, paths};
 use crate::domain::{MediaObject, ObjectKind};
 
 /// Two Flows, each with a second in a cold file and one in memory.
@@ -37,6 +41,33 @@ fn hot(object: MediaObject) -> HotObject {
 
 fn key(flow: u8, at: i32) -> SegmentKey {
     SegmentKey { flow_id: flow_id(flow), start: second(at).start_key() }
+}
+
+/// A server writes and merges after the files were listed, and is silent from then on.
+#[tokio::test]
+async fn what_was_written_and_replaced_after_the_list_is_not_missing() {
+    let inner = memory();
+    let (catalog, log) = open(inner.clone(), clock(1)).await.unwrap();
+    put(&catalog, vec![put_source(1), put_flow(1, 1)]).await.unwrap();
+    put(&catalog, register(1, 0, "first")).await.unwrap();
+    let busy = Arc::new(Mutex::new(Some((catalog, log))));
+    let meanwhile = move |verb, path: &str| {
+        let listed = verb == Verb::Read && path == paths::CATALOG;
+        let busy = if listed { busy.lock().unwrap().take() } else { None };
+        async move {
+            let Some((catalog, log)) = busy else { return };
+            for second in 1..3 {
+                flush::flush(&log, &catalog).await.unwrap();
+                put(&catalog, register(1, second, &format!("later-{second}"))).await.unwrap();
+            }
+            flush::flush(&log, &catalog).await.unwrap();
+            assert!(compact::compact_all(&log, &catalog).await.unwrap() > 0);
+        }
+        .boxed()
+    };
+    let scope = Scope { level: 4, media: None, always_media: false };
+    let report = fsck(Hooked::new(inner, meanwhile), clock(2), &scope, &Silent).await.unwrap();
+    assert_eq!((report.problems, report.segments), (0, 3), "{:?}", report.findings);
 }
 
 #[tokio::test]

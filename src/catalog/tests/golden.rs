@@ -57,7 +57,7 @@ fn without_place(change: Change) -> Change {
     }
 }
 
-fn file(table: ColdTable, number: u8, as_of: u64) -> Arc<ColdFile> {
+pub fn file(table: ColdTable, number: u8, as_of: u64) -> Arc<ColdFile> {
     let [first, last] = [0, i128::MAX].map(|start| SegmentKey { flow_id: flow_id(1), start }.to_bytes().to_vec());
     let meta = FileMeta {
         table,

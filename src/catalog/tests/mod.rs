@@ -7,7 +7,7 @@ mod disk;
 mod events;
 mod faults;
 mod fsck;
-mod golden;
+pub mod golden;
 mod grow;
 pub mod helpers;
 mod history;
