@@ -23,7 +23,8 @@ const PAGES_AT_ONCE: u32 = 8;
 /// Runs that one merge takes, at most: a few pages of each are in memory.
 const MOST_RUNS: usize = 64;
 /// Rows of runs of the lowest tier, about: few, so that what is published every second is not rewritten with what came in hours.
-const LOWEST_TIER: u64 = 2_000;
+/// With six runs a tier another one ends at 100,000, so that flushes of full memory are all of one tier.
+const LOWEST_TIER: u64 = 2_800;
 /// A file that nobody refers to and that is older than this is an orphan.
 const ORPHANED: chrono::TimeDelta = chrono::TimeDelta::hours(2);
 
