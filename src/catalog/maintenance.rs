@@ -94,23 +94,27 @@ impl Maintenance {
         let publishing = Publishing { log, settings, catalog: catalog.downgrade(), tables: None, shown: None, due };
         let landed = self.landed.subscribe();
         let running = catalog.shared.running.clone();
-        spawn("flush", Pace::Usual, runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
-        spawn("compact", Pace::Patient, runtime, running.clone(), compactor.run(landed.clone(), compact_orders))?;
-        spawn("publish", Pace::Usual, runtime, running, publishing.run(landed, publish_orders))
+        let compacting = compactor.run(landed.clone(), compact_orders);
+        let compacting = async move {
+            be_patient();
+            compacting.await;
+        };
+        spawn("flush", runtime, running.clone(), flusher.run(landed.clone(), flush_orders))?;
+        spawn("compact", runtime, running.clone(), compacting)?;
+        spawn("publish", runtime, running, publishing.run(landed, publish_orders))
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// Writes wait for it when memory is full.
-    Usual,
-    /// With a tenth of the processors while requests want them, so that it does not fall behind for ever.
-    Patient,
+/// Gives this thread a tenth of the processors while requests want them: they go first, and it does not fall behind for ever.
+fn be_patient() {
+    if cfg!(target_os = "linux") {
+        // There it is this thread's own; without it requests are slower for a while, and nothing is wrong.
+        let _ = rustix::process::setpriority_process(None, 10);
+    }
 }
 
 fn spawn(
     name: &str,
-    pace: Pace,
     runtime: &Handle,
     running: Arc<Semaphore>,
     work: impl Future<Output = ()> + Send + 'static,
@@ -119,10 +123,6 @@ fn spawn(
     let permit = running.try_acquire_owned().map_err(std::io::Error::other)?;
     // Encoding tens of thousands of rows would hold up an async thread.
     std::thread::Builder::new().name(name.into()).spawn(move || {
-        if pace == Pace::Patient && cfg!(target_os = "linux") {
-            // There it is this thread's own; without it requests are slower for a while, and nothing is wrong.
-            let _ = rustix::process::setpriority_process(None, 10);
-        }
         runtime.block_on(work);
         drop(permit);
     })?;

@@ -9,7 +9,7 @@ use clap::Args;
 use super::work::{Bar, MediaFolders, Places, copy_key, refuse_within};
 use super::{CommonArgs, say, serve};
 use crate::catalog::LocalStore;
-use crate::catalog::backup::{BackedUp, MediaCopier, backup};
+use crate::catalog::backup::{BackedUp, MANIFEST, MediaCopier, backup};
 use crate::clock::Clock;
 use crate::media::LocalMedia;
 
@@ -61,8 +61,7 @@ pub fn run(args: &BackupArgs) -> anyhow::Result<()> {
 
 /// What is in a folder of backups. Files of other people could be taken for what a backup that was cut short left behind.
 fn check_folder(to: &Path) -> anyhow::Result<()> {
-    const OURS: [&str; 8] =
-        ["backup.json", "catalog", "lock", "media", "media-lists", "signing.key", "signing.part", "tmp"];
+    const OURS: [&str; 8] = [MANIFEST, "catalog", "lock", "media", "media-lists", "signing.key", "signing.part", "tmp"];
     let Ok(entries) = std::fs::read_dir(to) else { return Ok(()) };
     let names: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name())).collect();
     let is_ours = names.iter().all(|name| OURS.iter().any(|ours| name == ours));

@@ -10,6 +10,7 @@ use clap::Args;
 use super::work::{Bar, Media, Places};
 use super::{CommonArgs, say, serve};
 use crate::catalog::LocalStore;
+use crate::catalog::backup::MANIFEST;
 use crate::catalog::fsck::{LEVELS, Report, Scope, Severity, fsck};
 use crate::clock::Clock;
 use crate::media::LocalMedia;
@@ -52,7 +53,7 @@ fn look(args: &FsckArgs) -> anyhow::Result<Report> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let dir = common.config()?.data.dir;
     let places = Places::of(&dir);
-    if dir.join("backup.json").exists() {
+    if dir.join(MANIFEST).exists() {
         bail!(
             "that is a backup and no data folder: `tamslake backup --verify` to it reads its files again, and `tamslake \
              restore` makes a data folder of it, which fsck can look at"

@@ -13,10 +13,9 @@ use bytes::Bytes;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use deltalake::table::state::DeltaTableState;
 use object_store::local::LocalFileSystem;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use uuid::Uuid;
 
-use super::super::{Cut, CutFile, PublishSettings, Publisher, deletion_vector, whole_table};
+use super::super::{Cut, CutFile, PublishSettings, Publisher, local_table, read_back, whole_table};
 use crate::catalog::tests::watched_objects::{Fate, Watch, WatchedObjects};
 use crate::domain::UtcTime;
 
@@ -127,28 +126,15 @@ impl Folder {
     }
 
     pub async fn state(&self, version: Option<u64>) -> DeltaTableState {
-        let log_store = super::super::local_table(self.path()).unwrap();
+        let log_store = local_table(self.path()).unwrap();
         DeltaTableState::try_new(&log_store, version).await.unwrap()
     }
 
     /// The numbers that the table shows, sorted.
     pub async fn rows(&self, version: Option<u64>) -> Vec<i64> {
-        let mut all = Vec::new();
-        for file in self.state(version).await.log_data() {
-            let dead = file.deletion_vector_descriptor().map(|descriptor| {
-                let vector =
-                    deletion_vector::file_of(&descriptor).map(|path| std::fs::read(self.path().join(path)).unwrap());
-                let dead = deletion_vector::decode(&descriptor, vector.as_deref());
-                assert_eq!(u64::try_from(descriptor.cardinality).unwrap(), dead.len());
-                dead
-            });
-            let data = std::fs::File::open(self.path().join(file.path().as_ref())).unwrap();
-            let reader = ParquetRecordBatchReaderBuilder::try_new(data).unwrap().build().unwrap();
-            let numbers =
-                reader.flat_map(|batch| batch.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec());
-            let live = (0_u32..).zip(numbers).filter(|(row, _)| !dead.as_ref().is_some_and(|dead| dead.contains(*row)));
-            all.extend(live.map(|(_, number)| number));
-        }
+        let shown = read_back::rows(&local_table(self.path()).unwrap(), version).await;
+        let numbers = shown.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+        let mut all: Vec<i64> = numbers.collect();
         all.sort_unstable();
         all
     }
