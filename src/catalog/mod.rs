@@ -12,6 +12,7 @@ mod committer;
 mod compact;
 mod deletions;
 mod entry;
+mod event_rows;
 mod events;
 mod feed;
 mod flush;
@@ -20,6 +21,7 @@ mod hidden;
 mod log;
 mod maintenance;
 mod pages;
+mod past;
 mod paths;
 pub mod progress;
 pub mod publish;
@@ -52,11 +54,14 @@ use crate::domain::{UtcTime, hex, unhex};
 pub use change::{Change, Lsn, SegmentKey, object_hash};
 pub use cold::ColdTable;
 pub use committer::CommitError;
+pub use event_rows::events_schema;
 pub use feed::{Feed, FeedError, LoggedEvent};
+pub use past::{AsOf, PastError};
 pub use publishing::Publication;
 pub use scan::{Batches, ScanOrder, TableScan};
 pub use snapshot::{Hidden, SmallTable, TableFiles};
 pub use state::{ColdTableSize, SegmentScan, State};
+pub use tables::table_docs;
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
 pub use view::{Draft, ReadError, View, read_all};
 
@@ -177,6 +182,7 @@ pub struct Catalog {
 
 /// What all handles share. (With the way to the committer it would keep that alive.)
 struct Shared {
+    log: Log,
     current: Arc<ArcSwap<State>>,
     room: Arc<Semaphore>,
     queue_bytes: usize,
@@ -296,7 +302,7 @@ impl Catalog {
         let cache = PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes);
         let maintenance = Maintenance::new(log.clone(), settings.clone(), opened.replayed);
         let committer = Committer {
-            log,
+            log: log.clone(),
             settings,
             feed: feed.clone(),
             queue: waiting,
@@ -310,7 +316,7 @@ impl Catalog {
         let running = Arc::new(Semaphore::new(MAINTENANCE_THREADS));
         let needed = NeededFiles::default();
         let shared =
-            Shared { current, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
+            Shared { log, current, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
         let catalog = Self { queue, shared: Arc::new(shared) };
         Ok((catalog, committer, maintenance))
     }

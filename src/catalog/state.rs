@@ -152,6 +152,11 @@ impl State {
         self.seq
     }
 
+    /// When that entry was committed.
+    pub fn committed(&self) -> UtcTime {
+        self.committed
+    }
+
     pub fn service(&self) -> &ServiceInfo {
         &self.service.row
     }

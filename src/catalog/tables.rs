@@ -96,6 +96,32 @@ pub fn object_references() -> &'static SchemaRef {
     &SCHEMA
 }
 
+/// What a column of a stored table means.
+#[derive(Debug, Clone)]
+pub struct ColumnDoc {
+    pub table: String,
+    pub column: String,
+    /// As Arrow names it.
+    pub kind: String,
+    pub unit: Option<String>,
+    pub description: String,
+}
+
+/// Of all tables that SQL shows, those of a table in their order; that of rows' LSNs is the same everywhere.
+pub fn table_docs() -> Vec<ColumnDoc> {
+    let tables = Table::ALL.into_iter().filter(|table| *table != Table::Files).map(|table| (table.name(), table.schema()));
+    let tables = tables.chain([("object_references", object_references())]);
+    let docs = tables.flat_map(|(table, schema)| schema.fields().iter().map(move |field| (table, field)));
+    docs.map(|(table, field)| ColumnDoc {
+        table: table.to_owned(),
+        column: field.name().clone(),
+        kind: field.data_type().to_string(),
+        unit: field.metadata().get("unit").cloned(),
+        description: field.metadata().get("description").cloned().unwrap_or_default(),
+    })
+    .collect()
+}
+
 static DEFINITIONS: LazyLock<BTreeMap<Table, Definition>> =
     LazyLock::new(|| Table::ALL.into_iter().map(|table| (table, Definition::read(table))).collect());
 

@@ -9,6 +9,7 @@ pub mod flow;
 pub mod flow_segment;
 pub mod hex;
 pub mod ids;
+pub mod leap_seconds;
 pub mod object;
 pub mod profile;
 pub mod service;

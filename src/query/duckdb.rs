@@ -7,12 +7,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
 use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
 use duckdb::{Config, Connection, params};
 use parquet::arrow::ArrowWriter;
 
+use super::views::{DUCKDB, View};
 use crate::catalog::{Catalog, ColdTable, Hidden, Lsn, ReadError, SmallTable, State, TableFiles};
 use crate::domain::FlowId;
 
@@ -70,6 +72,8 @@ pub enum DuckError {
     TableFunction(String),
     #[error("{0} is no table: files are not to be read here")]
     File(String),
+    #[error("parameter {name}: {reason}")]
+    Parameter { name: String, reason: String },
     #[error("{} cannot be named in a query: {reason}", path.display())]
     Path { path: PathBuf, reason: &'static str },
     #[error("hot rows of {table}: {reason}")]
@@ -115,13 +119,14 @@ fn duck(error: duckdb::Error) -> DuckError {
 /// A DuckDB database that shows one snapshot.
 pub struct Duck {
     // Before the folder, which it may have files in.
-    connection: Connection,
+    connection: Mutex<Connection>,
     _scratch: Scratch,
 }
 
 impl Duck {
     /// Hot rows and tombstones are copied into it; files are read when a query needs them, and have to stay that long.
-    pub fn open(settings: &DuckSettings, tables: &[DuckTable]) -> Result<Self, DuckError> {
+    /// Tables are in the schema `raw`, and in `main` under the same names the views of them, or they themselves.
+    pub fn open(settings: &DuckSettings, tables: &[DuckTable], views: &[View]) -> Result<Self, DuckError> {
         let files = tables.iter().flat_map(|table| &table.files).map(|path| literal(path));
         let files = files.collect::<Result<Vec<_>, _>>()?.join(", ");
         let scratch = Scratch::create(&settings.scratch)?;
@@ -142,7 +147,7 @@ impl Duck {
         if !cfg!(feature = "duckdb-bundled") {
             run("SET TimeZone = 'UTC'")?; // a setting of DuckDB's time zones, which a build from source comes without
         }
-        run("CREATE SCHEMA parts")?;
+        run("CREATE SCHEMA parts; CREATE SCHEMA raw")?;
         for table in tables {
             load_hot(&connection, table, &scratch.0.join("hot.parquet"))?;
             if let Shows::NotDeleted(tombstones) = &table.shows {
@@ -156,19 +161,34 @@ impl Duck {
         for table in tables {
             run(&view(table)?)?;
         }
-        Ok(Self { connection, _scratch: scratch })
+        if !views.is_empty() {
+            run(DUCKDB)?;
+        }
+        for View { name, sql } in views {
+            run(&format!("CREATE VIEW main.{} AS {sql}", quoted(name)))?;
+        }
+        for table in tables.iter().filter(|table| views.iter().all(|view| view.name != table.name)) {
+            run(&format!("CREATE VIEW main.{0} AS FROM raw.{0}", quoted(&table.name)))?;
+        }
+        Ok(Self { connection: Mutex::new(connection), _scratch: scratch })
+    }
+
+    /// A connection of its own to the same database.
+    fn connect(&self) -> Result<Connection, DuckError> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(duck)
     }
 
     /// The answer to one `SELECT` (or `FROM`, `VALUES`, `DESCRIBE`, `SHOW`) over the views, whole in memory.
     pub fn query(&self, sql: &str) -> Result<Vec<DuckBatch>, DuckError> {
-        self.check(sql)?;
-        let mut statement = self.connection.prepare(sql).map_err(duck)?;
+        let connection = self.connect()?;
+        Self::check(&connection, sql)?;
+        let mut statement = connection.prepare(sql).map_err(duck)?;
         Ok(statement.query_arrow([]).map_err(duck)?.collect())
     }
 
     /// Before `prepare`, which runs all statements but the last.
-    fn check(&self, sql: &str) -> Result<(), DuckError> {
-        let parsed = self.connection.query_row(CHECK, [sql], |row| {
+    fn check(connection: &Connection, sql: &str) -> Result<(), DuckError> {
+        let parsed = connection.query_row(CHECK, [sql], |row| {
             Ok(Parsed {
                 error_type: row.get(0)?,
                 error_message: row.get(1)?,
@@ -196,7 +216,7 @@ impl Duck {
 const CHECK: &str = "
     SELECT j ->> 'error_type', j ->> 'error_message', json_array_length(j, '$.statements'),
         list_filter(json_extract_string(j, '$..function.function_name'), lambda f: lower(f) NOT IN
-            ('range', 'generate_series', 'unnest', 'pragma_table_info', 'duckdb_tables', 'duckdb_columns'))[1],
+            ('gaps', 'range', 'generate_series', 'unnest', 'pragma_table_info', 'duckdb_tables', 'duckdb_columns'))[1],
         list_filter(json_extract_string(j, '$..table_name'), lambda name: contains(name, '/'))[1]
     FROM (SELECT CAST(json_serialize_sql(CAST(? AS VARCHAR)) AS JSON) AS j)";
 
@@ -244,7 +264,7 @@ fn view(table: &DuckTable) -> Result<String, DuckError> {
         Shows::Newest { settled } => format!("FROM ({}) WHERE deleted IS DISTINCT FROM true", newest(table, *settled)?),
     };
     let columns: Vec<_> = table.hot.schema_ref().fields().iter().map(|field| quoted(field.name())).collect();
-    Ok(format!("CREATE VIEW {} AS SELECT {} FROM ({visible})", quoted(&table.name), columns.join(", ")))
+    Ok(format!("CREATE VIEW raw.{} AS SELECT {} FROM ({visible})", quoted(&table.name), columns.join(", ")))
 }
 
 /// A Flow without a tombstone, as nearly all are, costs no more than looking it up: keys are made for rows of the others.
@@ -339,6 +359,11 @@ impl Drop for Scratch {
         }
     }
 }
+
+mod answer;
+mod databases;
+
+pub use databases::Databases;
 
 #[cfg(test)]
 mod tests;

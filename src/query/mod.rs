@@ -1,11 +1,23 @@
 //! SQL over a snapshot of the catalogue: the only module that names datafusion or duckdb. May use the catalogue and the
 //! domain; knows nothing of HTTP.
+//!
+//! Every way in asks [`Sql`]: it pins a state, keeps the limits, and hands out Arrow batches of either engine.
 
+mod as_of;
+mod cancel;
 mod datafusion;
 mod duckdb;
+mod error;
+mod params;
+mod places;
+mod sql;
+mod views;
 
 pub use self::datafusion::SnapshotSql;
 pub use self::duckdb::{Duck, DuckError, DuckSettings, DuckTable, Shows, Tombstone, duck_tables};
+pub use error::QueryError;
+pub use params::{Param, Params};
+pub use sql::{Answer, AnswerBatches, Description, Engine, Question, Sql, SqlSettings};
 
 #[cfg(test)]
 mod tests;

@@ -412,7 +412,7 @@ impl World {
         let tables = duck_tables(&self.by_hand.catalog, &state).await.unwrap();
         let scratch = self.folder.path().join("scratch");
         let settings = DuckSettings { threads: 1, memory_bytes: 256 << 20, scratch, scratch_bytes: 1 << 30 };
-        let duck = Duck::open(&settings, &tables).unwrap();
+        let duck = Duck::open(&settings, &tables, &[]).unwrap();
         let texts = |sql: &str| {
             use duckdb::arrow::array::AsArray;
             let batches = duck.query(sql).unwrap();

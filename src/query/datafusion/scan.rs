@@ -67,9 +67,9 @@ impl SnapshotSql {
 
 /// A table that is in memory whole.
 #[derive(Debug)]
-struct Resident {
-    state: Arc<State>,
-    table: SmallTable,
+pub struct Resident {
+    pub state: Arc<State>,
+    pub table: SmallTable,
 }
 
 #[async_trait]
@@ -95,10 +95,10 @@ impl TableProvider for Resident {
 }
 
 /// A table of which most rows are in files.
-struct LargeTable {
-    catalog: Catalog,
-    state: Arc<State>,
-    table: ColdTable,
+pub struct LargeTable {
+    pub catalog: Catalog,
+    pub state: Arc<State>,
+    pub table: ColdTable,
 }
 
 impl fmt::Debug for LargeTable {
@@ -135,7 +135,7 @@ impl TableProvider for LargeTable {
         }
         match self.table {
             ColdTable::FlowSegments => {
-                scan.flows = wanted(filters, |filter| texts(filter, "flow_id")).map(|texts| ids(&texts));
+                scan.flows = wanted_flows(filters);
                 scan.timerange = timerange(filters);
             }
             ColdTable::Objects => {
@@ -171,6 +171,22 @@ impl LargeTable {
         } else {
             TableProviderFilterPushDown::Unsupported
         }
+    }
+}
+
+/// The only Flows whose segments the filters let through.
+pub fn wanted_flows(filters: &[Expr]) -> Option<BTreeSet<FlowId>> {
+    wanted(filters, |filter| texts(filter, "flow_id")).map(|texts| ids(&texts))
+}
+
+/// Whether a scan of [`wanted_flows`] leaves out all that a filter does.
+pub fn use_of_flows(filter: &Expr) -> TableProviderFilterPushDown {
+    match texts(filter, "flow_id") {
+        Some(texts) if texts.iter().all(|text| is_plain(ColdTable::FlowSegments, text)) => {
+            TableProviderFilterPushDown::Exact
+        }
+        Some(_) => TableProviderFilterPushDown::Inexact,
+        None => TableProviderFilterPushDown::Unsupported,
     }
 }
 
@@ -433,6 +449,6 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
-fn external(error: crate::catalog::ReadError) -> DataFusionError {
+pub fn external(error: crate::catalog::ReadError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

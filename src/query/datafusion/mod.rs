@@ -1,0 +1,125 @@
+//! A session of DataFusion over one state: tables, views, functions, limits. It may only read.
+
+mod coverage;
+mod functions;
+mod scan;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ParamValues;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::error::QueryError;
+use super::params::Params;
+use super::sql::Description;
+use crate::catalog::{Catalog, State};
+
+pub use scan::SnapshotSql;
+
+/// The database and the schema that names without any are looked up in.
+pub const CATALOG: &str = "tamslake";
+pub const SCHEMA: &str = "public";
+
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    pub threads: usize,
+    pub memory_bytes: u64,
+    pub scratch: PathBuf,
+    pub scratch_bytes: u64,
+    /// Rows of `storage_backends`.
+    pub backends: RecordBatch,
+    /// With the system tables of PostgreSQL.
+    pub postgres: bool,
+}
+
+pub struct Session {
+    context: SessionContext,
+}
+
+impl Session {
+    pub fn new(catalog: &Catalog, state: &Arc<State>, settings: &SessionSettings) -> Result<Self, QueryError> {
+        let config = SessionConfig::new()
+            .with_target_partitions(settings.threads)
+            .with_information_schema(true)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(CATALOG, SCHEMA);
+        let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
+        let largest = std::num::NonZeroUsize::MIN;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![settings.scratch.clone()]))
+            .with_max_temp_directory_size(settings.scratch_bytes);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(memory), largest)))
+            .with_disk_manager_builder(disk)
+            .build_arc()?;
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        functions::register(&context);
+        tables::register(&context, catalog, state, &settings.backends)?;
+        if settings.postgres {
+            setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
+        }
+        Ok(Self { context })
+    }
+
+    /// The answer to one query, which may only read.
+    pub async fn query(&self, sql: &str, params: &Params) -> Result<Rows, QueryError> {
+        let frame = self.context.sql_with_options(sql, only_reads()).await.map_err(read_only)?;
+        let frame = if params.is_empty() { frame } else { frame.with_param_values(ParamValues::from(params))? };
+        let batches = frame.execute_stream().await?;
+        Ok(Rows(batches))
+    }
+
+    pub async fn describe(&self, sql: &str) -> Result<Description, QueryError> {
+        let plan = self.context.state().create_logical_plan(sql).await?;
+        only_reads().verify_plan(&plan).map_err(read_only)?;
+        let mut params: Vec<_> = plan.get_parameter_types()?.into_iter().collect();
+        // $2 comes before $10.
+        params.sort_by_key(|(name, _)| (name.len(), name.clone()));
+        let params = params.into_iter().map(|(name, kind)| (name.trim_start_matches('$').to_owned(), kind)).collect();
+        Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), params })
+    }
+}
+
+fn only_reads() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+fn read_only(error: DataFusionError) -> QueryError {
+    match error.find_root() {
+        DataFusionError::Plan(text) if text.contains("not supported: ") => QueryError::NotAQuery(text.clone()),
+        _ => error.into(),
+    }
+}
+
+/// Rows as they are found.
+pub struct Rows(SendableRecordBatchStream);
+
+impl Rows {
+    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
+        self.0.schema()
+    }
+
+    pub async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
+        self.0.next().await.map(|batch| batch.map_err(QueryError::from))
+    }
+}
+
+/// As a stream, for whoever has one.
+impl From<Rows> for BoxStream<'static, Result<RecordBatch, QueryError>> {
+    fn from(rows: Rows) -> Self {
+        rows.0.map_err(QueryError::from).boxed()
+    }
+}

@@ -1,0 +1,161 @@
+//! One query of a database, on a thread of its own, as batches of our Arrow.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamDecoder;
+use arrow_ipc_58::writer::StreamWriter;
+use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
+use duckdb::types::Value;
+use duckdb::{InterruptHandle, Statement, params_from_iter};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Duck, DuckError, duck};
+use crate::query::cancel::InterruptOnDrop;
+use crate::query::error::QueryError;
+use crate::query::params::{Param, Params};
+
+enum Message {
+    Begun(Arc<InterruptHandle>),
+    Schema(SchemaRef),
+    Rows(RecordBatch),
+}
+
+/// Batches as the thread makes them. Dropped, it stops the query.
+pub struct Answer {
+    coming: mpsc::Receiver<Result<Message, DuckError>>,
+    interrupt: Option<InterruptOnDrop>,
+    over: CancellationToken,
+}
+
+impl Duck {
+    pub fn ask(self: &Arc<Self>, sql: String, params: Params) -> Answer {
+        let (messages, coming) = mpsc::channel(2);
+        let over = CancellationToken::new();
+        let guard = over.clone().drop_guard();
+        let duck = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = duck.run(&sql, &params, &messages, guard) {
+                // Nobody may listen any more.
+                let _ = messages.blocking_send(Err(error));
+            }
+        });
+        Answer { coming, interrupt: None, over }
+    }
+
+    fn run(
+        &self,
+        sql: &str,
+        params: &Params,
+        messages: &mpsc::Sender<Result<Message, DuckError>>,
+        _over: DropGuard,
+    ) -> Result<(), DuckError> {
+        let tell = |message| messages.blocking_send(Ok(message)).is_ok();
+        let connection = self.connect()?;
+        if !tell(Message::Begun(connection.interrupt_handle())) {
+            return Ok(());
+        }
+        Self::check(&connection, sql)?;
+        let mut statement = connection.prepare(sql).map_err(duck)?;
+        let values = values(&statement, params)?;
+        // It is asked step by step below: as an iterator it would panic where a step fails.
+        let _ = statement.stream_arrow(params_from_iter(values)).map_err(duck)?;
+        let mut ours = Ours::new(&statement)?;
+        if !tell(Message::Schema(ours.schema.clone())) {
+            return Ok(());
+        }
+        while let Some(rows) = statement.step().map_err(duck)? {
+            if !tell(Message::Rows(ours.convert(&DuckBatch::from(&rows))?)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    pub async fn schema(&mut self) -> Result<SchemaRef, QueryError> {
+        loop {
+            match self.receive().await? {
+                Some(Message::Schema(schema)) => return Ok(schema),
+                Some(Message::Begun(handle)) => {
+                    self.interrupt = Some(InterruptOnDrop::new(handle, self.over.clone()));
+                }
+                _ => return Err(QueryError::Internal("DuckDB told no schema".into())),
+            }
+        }
+    }
+
+    pub async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
+        match self.receive().await {
+            Ok(Some(Message::Rows(batch))) => Some(Ok(batch)),
+            Ok(Some(_)) => Some(Err(QueryError::Internal("DuckDB told its schema twice".into()))),
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Message>, QueryError> {
+        Ok(self.coming.recv().await.transpose()?)
+    }
+}
+
+/// A value for each placeholder, in DuckDB's order.
+fn values(statement: &Statement<'_>, params: &Params) -> Result<Vec<Value>, DuckError> {
+    let count = statement.parameter_count();
+    let mut values = Vec::with_capacity(count);
+    for number in 1..=count {
+        let name = statement.parameter_name(number).map_err(duck)?;
+        let missing = || DuckError::Parameter { name: name.clone(), reason: "no value was given".into() };
+        values.push(match params.get(&name).ok_or_else(missing)? {
+            Param::Null => Value::Null,
+            Param::Bool(value) => Value::Boolean(*value),
+            Param::Int(value) => Value::BigInt(*value),
+            Param::Double(value) => Value::Double(*value),
+            Param::Text(value) => Value::Text(value.clone()),
+        });
+    }
+    if count < params.len() {
+        let reason = format!("{} values were given for {count} placeholders", params.len());
+        return Err(DuckError::Parameter { name: "list".into(), reason });
+    }
+    Ok(values)
+}
+
+/// From DuckDB's Arrow to ours, by way of the form that both write and read.
+struct Ours {
+    schema: SchemaRef,
+    writer: StreamWriter<Vec<u8>>,
+    reader: StreamDecoder,
+}
+
+impl Ours {
+    fn new(statement: &Statement<'_>) -> Result<Self, DuckError> {
+        let writer = StreamWriter::try_new(Vec::new(), &statement.schema()).map_err(odd)?;
+        let mut ours = Self { schema: SchemaRef::new(arrow::datatypes::Schema::empty()), writer, reader: StreamDecoder::new() };
+        ours.read()?;
+        ours.schema = ours.reader.schema().ok_or_else(|| odd("no schema was written"))?;
+        Ok(ours)
+    }
+
+    fn convert(&mut self, batch: &DuckBatch) -> Result<RecordBatch, DuckError> {
+        self.writer.write(batch).map_err(odd)?;
+        self.read()?.ok_or_else(|| odd("no batch was written"))
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>, DuckError> {
+        let mut bytes = Buffer::from_vec(std::mem::take(self.writer.get_mut()));
+        let mut found = None;
+        while !bytes.is_empty() {
+            found = self.reader.decode(&mut bytes).map_err(odd)?.or(found);
+        }
+        Ok(found)
+    }
+}
+
+fn odd(error: impl std::fmt::Display) -> DuckError {
+    DuckError::Duck(format!("INTERNAL Error: rows cannot be handed over: {error}"))
+}
