@@ -1,0 +1,44 @@
+-- Question: Where is this clip used: which other segments share its Objects?
+-- Why: Rights, take-down, legal hold.
+-- Shape: table
+-- Parameter: flow_id uuid = null. Flow of the clip. This or object_id has to be given; without either there are no rows.
+-- Parameter: object_id text = null. Id of a media Object.
+-- Parameter: start_time seconds = null. The clip starts here on the Flow's timeline.
+-- Parameter: end_time seconds = null. The clip ends here on the Flow's timeline.
+-- Parameter: limit integer = 1000. At most this many rows.
+-- Column: flow_id text. UUID of a Flow that uses an Object of the clip; the clip's own Flow, too, if object_id is given or if it uses the Object again outside of the clip.
+-- Column: flow_label text. Label of that Flow.
+-- Column: source_id text. UUID of its Source.
+-- Column: source_label text. Label of its Source.
+-- Column: timerange text. Timerange of the segment on that Flow's timeline.
+-- Column: start_seconds integer. Whole seconds, rounded down, of its start.
+-- Column: end_seconds integer. Whole seconds, rounded down, of its end.
+-- Column: object_id text. Id of the Object.
+-- Chart: none
+WITH clip AS (
+    SELECT DISTINCT object_id
+    FROM flow_segments
+    WHERE flow_id = $flow_id
+        AND ($object_id IS NULL OR object_id = $object_id)
+        AND ($start_time IS NULL OR end_seconds >= $start_time)
+        AND ($start_time IS NULL OR end_seconds > $start_time OR end_nanoseconds > 0 OR end_inclusive)
+        AND ($end_time IS NULL OR start_seconds < $end_time)
+    UNION ALL
+    SELECT CAST($object_id AS VARCHAR) AS object_id
+    WHERE $flow_id IS NULL AND $object_id IS NOT NULL
+)
+SELECT s.flow_id, f.label AS flow_label, f.source_id, r.label AS source_label,
+    timerange_text(s.start_seconds, s.start_nanoseconds, s.start_inclusive,
+        s.end_seconds, s.end_nanoseconds, s.end_inclusive) AS timerange,
+    s.start_seconds, s.end_seconds, s.object_id
+FROM flow_segments s
+JOIN clip c ON c.object_id = s.object_id
+LEFT JOIN flows f ON f.id = s.flow_id
+LEFT JOIN sources r ON r.id = f.source_id
+WHERE ($object_id IS NULL OR s.object_id = $object_id)
+    AND NOT ($flow_id IS NOT NULL AND s.flow_id = $flow_id
+        AND ($start_time IS NULL OR s.end_seconds > $start_time
+            OR (s.end_seconds = $start_time AND (s.end_nanoseconds > 0 OR s.end_inclusive)))
+        AND ($end_time IS NULL OR s.start_seconds < $end_time))
+ORDER BY s.flow_id, s.start_seconds, s.start_nanoseconds, s.start_inclusive DESC
+LIMIT $limit
