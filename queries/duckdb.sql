@@ -1,7 +1,7 @@
--- What the catalogue's tables need to be pleasant in DuckDB: functions for the times of TAMS, and the views of queries/views/.
+-- What makes the catalogue's tables pleasant in DuckDB: functions for the times of TAMS, and the views of queries/views/.
 --
--- Run it where the schema raw has the catalogue's tables; queries/README.md shows that for the published Delta tables. Set
--- the time zone to UTC first (SET TimeZone = 'UTC'), so that times of the wall clock are shown, and cut into days, as UTC.
+-- Run it where the schema raw has the catalogue's tables; queries/README.md shows that for the published Delta tables.
+-- Set the time zone to UTC first (SET TimeZone = 'UTC'): in another one, days and the ages of things come out wrong.
 -- The server offers the same functions and views in DataFusion.
 
 -- A timestamp as TAMS writes it. Seconds are rounded down and nanoseconds are above them: half a second before zero is
@@ -13,7 +13,7 @@ CREATE OR REPLACE MACRO timestamp_text(seconds, nanoseconds) AS
         ELSE '-' || CAST(-(seconds + 1) AS VARCHAR) || ':' || CAST(1000000000 - nanoseconds AS VARCHAR)
     END;
 
--- A timerange as TAMS writes it, in the one form that equal timeranges have. Seconds that are null leave that side open.
+-- A timerange as TAMS writes it, in the one form that equal timeranges have. Null seconds leave that side open.
 CREATE OR REPLACE MACRO timerange_text(start_seconds, start_nanoseconds, start_inclusive,
         end_seconds, end_nanoseconds, end_inclusive) AS
     CASE
@@ -44,7 +44,8 @@ CREATE OR REPLACE MACRO parse_timestamp(text) AS (
     )
 );
 
--- The parts of a timerange's text; null if it is none. Seconds are null where a side is open; of (), all but is_never are null.
+-- The parts of a timerange's text; null if it is none. Seconds are null where a side is open; of (), all but is_never
+-- are null.
 CREATE OR REPLACE MACRO parse_timerange(text) AS (
     SELECT CASE
         WHEN never OR a.seconds > b.seconds OR (a.seconds = b.seconds AND (a.nanoseconds > b.nanoseconds
@@ -59,7 +60,8 @@ CREATE OR REPLACE MACRO parse_timerange(text) AS (
             'end_inclusive': CASE WHEN b IS NOT NULL THEN end_in END, 'is_never': FALSE}
     END
     FROM (
-        SELECT never, start_in, end_in, start_text, end_text, parse_timestamp(start_text) AS a, parse_timestamp(end_text) AS b
+        SELECT never, start_in, end_in, start_text, end_text,
+            parse_timestamp(start_text) AS a, parse_timestamp(end_text) AS b
         FROM (
             SELECT text = '()' AS never,
                 NOT starts_with(text, '(') AS start_in,
@@ -88,7 +90,8 @@ CREATE OR REPLACE MACRO timeranges_overlap(one, other) AS (
     FROM (SELECT parse_timerange(one) AS a, parse_timerange(other) AS b)
 );
 
--- Length of a timerange's text in nanoseconds, whatever its marks: 0 of (), null where a side is open or the text is none.
+-- Length of a timerange's text in nanoseconds, whatever its marks: 0 of (), null where a side is open or the text is
+-- none.
 CREATE OR REPLACE MACRO duration_ns(text) AS (
     SELECT CASE WHEN a.is_never THEN 0::HUGEINT
         ELSE (a.end_seconds - a.start_seconds)::HUGEINT * 1000000000 + (a.end_nanoseconds - a.start_nanoseconds) END
@@ -132,7 +135,8 @@ CREATE OR REPLACE MACRO tai_minus_utc(tai_seconds) AS
 -- A time of TAI as a time of day. Null before 1972 and from the year 10000 on. A leap second is the second after it.
 CREATE OR REPLACE MACRO tai_to_utc(seconds, nanoseconds) AS
     CASE WHEN seconds < 253402300837 THEN
-        make_timestamp((seconds - tai_minus_utc(seconds)) * 1000000 + CAST(floor(nanoseconds / 1e3) AS BIGINT)) END;
+        make_timestamp((CAST(seconds AS BIGINT) - tai_minus_utc(seconds)) * 1000000
+            + CAST(floor(nanoseconds / 1e3) AS BIGINT)) END;
 
 -- The whole seconds, rounded down, that a time of UTC is in TAI. Null before 1972.
 CREATE OR REPLACE MACRO utc_to_tai_seconds(utc) AS (
@@ -234,8 +238,9 @@ SELECT f.*,
     split_part(f.format, ':', 4) AS format_name,
     CASE WHEN f.frame_width IS NOT NULL AND f.frame_height IS NOT NULL THEN
         concat(CAST(f.frame_width AS VARCHAR), 'x', CAST(f.frame_height AS VARCHAR)) END AS resolution,
-    CAST(f.segment_duration['numerator'] AS DOUBLE)
-        / CAST(COALESCE(f.segment_duration['denominator'], 1) AS DOUBLE) AS segment_duration_s,
+    CASE WHEN f.segment_duration IS NOT NULL THEN
+        CAST(f.segment_duration['numerator'] AS DOUBLE)
+            / CAST(COALESCE(f.segment_duration['denominator'], 1) AS DOUBLE) END AS segment_duration_s,
     CAST(array_length(f.flow_collection) AS BIGINT) AS collects
 FROM raw.flows f;
 
@@ -271,8 +276,9 @@ FROM raw.objects o;
 CREATE OR REPLACE VIEW profiles AS
 SELECT p.*,
     split_part(p.format, ':', 4) AS format_name,
-    CAST(p.segment_duration['numerator'] AS DOUBLE)
-        / CAST(COALESCE(p.segment_duration['denominator'], 1) AS DOUBLE) AS segment_duration_s
+    CASE WHEN p.segment_duration IS NOT NULL THEN
+        CAST(p.segment_duration['numerator'] AS DOUBLE)
+            / CAST(COALESCE(p.segment_duration['denominator'], 1) AS DOUBLE) END AS segment_duration_s
 FROM raw.profiles p;
 
 -- One row: what the service says of itself.

@@ -33,7 +33,9 @@ WITH targets AS (
     GROUP BY t.id, t.label, k.object_id
     HAVING max(CASE WHEN k.storage_id = t.id THEN 1 ELSE 0 END) = 0
 ), counted AS (
-    SELECT *, count(*) OVER (PARTITION BY storage_id) AS objects, sum(size_bytes) OVER (PARTITION BY storage_id) AS bytes
+    SELECT *,
+        count(*) OVER (PARTITION BY storage_id) AS objects,
+        sum(size_bytes) OVER (PARTITION BY storage_id) AS bytes
     FROM placed
 )
 SELECT storage_id AS storage_backend_id, label AS backend_label, object_id, first_flow AS flow_id, created,
