@@ -18,7 +18,8 @@
 WITH clip AS (
     SELECT DISTINCT object_id
     FROM flow_segments
-    WHERE flow_id = $flow_id
+    WHERE $flow_id IS NOT NULL
+        AND flow_id = $flow_id
         AND ($object_id IS NULL OR object_id = $object_id)
         AND ($start_time IS NULL OR end_seconds >= $start_time)
         AND ($start_time IS NULL OR end_seconds > $start_time OR end_nanoseconds > 0 OR end_inclusive)
