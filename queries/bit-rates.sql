@@ -22,7 +22,8 @@ WITH measured AS (
     SELECT first_flow, count(*) AS objects, sum(size_bytes) AS bytes, sum(long_s) AS long_s, sum(long_ns) AS long_ns,
         max(CAST(size_bytes AS DOUBLE) * 8e0 / 1e3 / (CAST(long_s AS DOUBLE) + CAST(long_ns AS DOUBLE) / 1e9)) AS peak
     FROM (
-        SELECT first_flow, size_bytes, end_seconds - start_seconds AS long_s, end_nanoseconds - start_nanoseconds AS long_ns
+        SELECT first_flow, size_bytes, end_seconds - start_seconds AS long_s,
+            end_nanoseconds - start_nanoseconds AS long_ns
         FROM objects
         WHERE kind = 'media'
             AND size_bytes IS NOT NULL

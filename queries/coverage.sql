@@ -9,7 +9,7 @@
 -- Parameter: bucket_seconds integer = 3600. Length of a bucket in seconds; made longer where there would be more than 10,000.
 -- Parameter: now time = now. The end where neither start_time nor end_time is given.
 -- Parameter: limit integer = 10000. At most this many rows.
--- Column: flow_id text. UUID of a Flow that is recorded in some bucket or has the status ingesting.
+-- Column: flow_id text. UUID of a Flow that is recorded in some bucket, or has the status ingesting and a container.
 -- Column: flow_label text. Label of the Flow.
 -- Column: bucket_seconds integer. Start of the bucket on the timeline, in seconds.
 -- Column: bucket_utc time. The same as a time of day, if the timeline is TAI; null before 1972.
@@ -67,7 +67,7 @@ WITH asked AS (
     FROM flows
     WHERE ($flow_id IS NULL OR id = $flow_id)
         AND ($source_id IS NULL OR source_id = $source_id)
-        AND (status = 'ingesting' OR id IN (SELECT flow_id FROM stretches))
+        AND ((status = 'ingesting' AND container IS NOT NULL) OR id IN (SELECT flow_id FROM stretches))
 )
 SELECT f.id AS flow_id, f.label AS flow_label, b.bucket_s AS bucket_seconds, tai_to_utc(b.bucket_s, 0) AS bucket_utc,
     COALESCE(c.covered_seconds, 0e0) AS covered_seconds,

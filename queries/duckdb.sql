@@ -1,7 +1,7 @@
--- What the catalogue's tables need to be pleasant in DuckDB: functions for the times of TAMS, and the views of queries/views/.
+-- What makes the catalogue's tables pleasant in DuckDB: functions for the times of TAMS, and the views of queries/views/.
 --
--- Run it where the schema raw has the catalogue's tables; queries/README.md shows that for the published Delta tables. Set
--- the time zone to UTC first (SET TimeZone = 'UTC'), so that times of the wall clock are shown, and cut into days, as UTC.
+-- Run it where the schema raw has the catalogue's tables; queries/README.md shows that for the published Delta tables.
+-- Set the time zone to UTC first (SET TimeZone = 'UTC'): in another one, days and the ages of things come out wrong.
 -- The server offers the same functions and views in DataFusion.
 
 -- A timestamp as TAMS writes it. Seconds are rounded down and nanoseconds are above them: half a second before zero is
@@ -13,7 +13,7 @@ CREATE OR REPLACE MACRO timestamp_text(seconds, nanoseconds) AS
         ELSE '-' || CAST(-(seconds + 1) AS VARCHAR) || ':' || CAST(1000000000 - nanoseconds AS VARCHAR)
     END;
 
--- A timerange as TAMS writes it, in the one form that equal timeranges have. Seconds that are null leave that side open.
+-- A timerange as TAMS writes it, in the one form that equal timeranges have. Null seconds leave that side open.
 CREATE OR REPLACE MACRO timerange_text(start_seconds, start_nanoseconds, start_inclusive,
         end_seconds, end_nanoseconds, end_inclusive) AS
     CASE
@@ -44,7 +44,8 @@ CREATE OR REPLACE MACRO parse_timestamp(text) AS (
     )
 );
 
--- The parts of a timerange's text; null if it is none. Seconds are null where a side is open; of (), all but is_never are null.
+-- The parts of a timerange's text; null if it is none. Seconds are null where a side is open; of (), all but is_never
+-- are null.
 CREATE OR REPLACE MACRO parse_timerange(text) AS (
     SELECT CASE
         WHEN never OR a.seconds > b.seconds OR (a.seconds = b.seconds AND (a.nanoseconds > b.nanoseconds
@@ -59,7 +60,8 @@ CREATE OR REPLACE MACRO parse_timerange(text) AS (
             'end_inclusive': CASE WHEN b IS NOT NULL THEN end_in END, 'is_never': FALSE}
     END
     FROM (
-        SELECT never, start_in, end_in, start_text, end_text, parse_timestamp(start_text) AS a, parse_timestamp(end_text) AS b
+        SELECT never, start_in, end_in, start_text, end_text,
+            parse_timestamp(start_text) AS a, parse_timestamp(end_text) AS b
         FROM (
             SELECT text = '()' AS never,
                 NOT starts_with(text, '(') AS start_in,
@@ -88,7 +90,8 @@ CREATE OR REPLACE MACRO timeranges_overlap(one, other) AS (
     FROM (SELECT parse_timerange(one) AS a, parse_timerange(other) AS b)
 );
 
--- Length of a timerange's text in nanoseconds, whatever its marks: 0 of (), null where a side is open or the text is none.
+-- Length of a timerange's text in nanoseconds, whatever its marks: 0 of (), null where a side is open or the text is
+-- none.
 CREATE OR REPLACE MACRO duration_ns(text) AS (
     SELECT CASE WHEN a.is_never THEN 0::HUGEINT
         ELSE (a.end_seconds - a.start_seconds)::HUGEINT * 1000000000 + (a.end_nanoseconds - a.start_nanoseconds) END
@@ -132,7 +135,8 @@ CREATE OR REPLACE MACRO tai_minus_utc(tai_seconds) AS
 -- A time of TAI as a time of day. Null before 1972 and from the year 10000 on. A leap second is the second after it.
 CREATE OR REPLACE MACRO tai_to_utc(seconds, nanoseconds) AS
     CASE WHEN seconds < 253402300837 THEN
-        make_timestamp((seconds - tai_minus_utc(seconds)) * 1000000 + CAST(floor(nanoseconds / 1e3) AS BIGINT)) END;
+        make_timestamp((CAST(seconds AS BIGINT) - tai_minus_utc(seconds)) * 1000000
+            + CAST(floor(nanoseconds / 1e3) AS BIGINT)) END;
 
 -- The whole seconds, rounded down, that a time of UTC is in TAI. Null before 1972.
 CREATE OR REPLACE MACRO utc_to_tai_seconds(utc) AS (
@@ -168,130 +172,6 @@ CREATE OR REPLACE MACRO utc_to_tai_seconds(utc) AS (
     END
     FROM (SELECT CAST(floor(epoch_us(utc) / 1e6) AS BIGINT) AS s)
 );
-
--- One row a stretch of a Flow's timeline that its segments cover without a gap; as long as it can be.
--- Two segments belong together when one starts where the other ends and the instant between them is in one of them.
-CREATE OR REPLACE VIEW flow_coverage AS
-WITH neighbours AS (
-    SELECT flow_id, start_seconds, start_nanoseconds, start_inclusive, end_seconds, end_nanoseconds, end_inclusive,
-        row_number() OVER w AS place,
-        lag(end_seconds) OVER w AS before_seconds,
-        lag(end_nanoseconds) OVER w AS before_nanoseconds,
-        lag(end_inclusive) OVER w AS before_inclusive,
-        lead(start_seconds) OVER w AS after_seconds,
-        lead(start_nanoseconds) OVER w AS after_nanoseconds,
-        lead(start_inclusive) OVER w AS after_inclusive
-    FROM raw.flow_segments
-    WINDOW w AS (PARTITION BY flow_id ORDER BY start_seconds, start_nanoseconds, start_inclusive DESC)
-), marked AS (
-    SELECT *,
-        NOT COALESCE(before_seconds = start_seconds AND before_nanoseconds = start_nanoseconds
-            AND (before_inclusive OR start_inclusive), FALSE) AS opens,
-        NOT COALESCE(after_seconds = end_seconds AND after_nanoseconds = end_nanoseconds
-            AND (after_inclusive OR end_inclusive), FALSE) AS closes
-    FROM neighbours
-), edges AS (
-    SELECT *,
-        lead(end_seconds) OVER w AS last_seconds,
-        lead(end_nanoseconds) OVER w AS last_nanoseconds,
-        lead(end_inclusive) OVER w AS last_inclusive,
-        lead(place) OVER w AS last_place
-    FROM marked
-    WHERE opens OR closes
-    WINDOW w AS (PARTITION BY flow_id ORDER BY place)
-)
-SELECT flow_id, start_seconds, start_nanoseconds, start_inclusive,
-    CASE WHEN closes THEN end_seconds ELSE last_seconds END AS end_seconds,
-    CASE WHEN closes THEN end_nanoseconds ELSE last_nanoseconds END AS end_nanoseconds,
-    CASE WHEN closes THEN end_inclusive ELSE last_inclusive END AS end_inclusive,
-    CASE WHEN closes THEN CAST(1 AS BIGINT) ELSE CAST(last_place AS BIGINT) - CAST(place AS BIGINT) + 1 END AS segments
-FROM edges
-WHERE opens;
-
--- One row a Flow Delete Request: all stored columns, and whether it still has something to do.
-CREATE OR REPLACE VIEW flow_delete_requests AS
-SELECT r.*, r.status <> 'done' AS open
-FROM raw.flow_delete_requests r;
-
--- One row a Flow Segment: all stored columns, and its times in the forms that people and tools like.
-CREATE OR REPLACE VIEW flow_segments AS
-SELECT s.*,
-    CAST(s.start_seconds AS DOUBLE) + CAST(s.start_nanoseconds AS DOUBLE) / 1e9 AS start_s,
-    CAST(s.end_seconds AS DOUBLE) + CAST(s.end_nanoseconds AS DOUBLE) / 1e9 AS end_s,
-    CAST(s.end_seconds - s.start_seconds AS DOUBLE)
-        + CAST(s.end_nanoseconds - s.start_nanoseconds AS DOUBLE) / 1e9 AS duration_s,
-    CAST(CAST(s.end_seconds - s.start_seconds AS DECIMAL(28, 0)) * CAST(1000000000 AS DECIMAL(10, 0))
-        + CAST(s.end_nanoseconds - s.start_nanoseconds AS DECIMAL(10, 0)) AS DECIMAL(38, 0)) AS duration_ns,
-    timerange_text(s.start_seconds, s.start_nanoseconds, s.start_inclusive,
-        s.end_seconds, s.end_nanoseconds, s.end_inclusive) AS timerange,
-    tai_to_utc(s.start_seconds, s.start_nanoseconds) AS start_utc,
-    tai_to_utc(s.end_seconds, s.end_nanoseconds) AS end_utc
-FROM raw.flow_segments s;
-
--- One row a Flow: all stored columns, and short forms of some.
-CREATE OR REPLACE VIEW flows AS
-SELECT f.*,
-    split_part(f.format, ':', 4) AS format_name,
-    CASE WHEN f.frame_width IS NOT NULL AND f.frame_height IS NOT NULL THEN
-        concat(CAST(f.frame_width AS VARCHAR), 'x', CAST(f.frame_height AS VARCHAR)) END AS resolution,
-    CAST(f.segment_duration['numerator'] AS DOUBLE)
-        / CAST(COALESCE(f.segment_duration['denominator'], 1) AS DOUBLE) AS segment_duration_s,
-    CAST(array_length(f.flow_collection) AS BIGINT) AS collects
-FROM raw.flows f;
-
--- One row a place where the bytes of an Object are.
-CREATE OR REPLACE VIEW object_instances AS
-SELECT t.object_id,
-    t.instance['storage_id'] AS storage_id,
-    t.instance['key'] AS key,
-    t.instance['url'] AS url,
-    t.instance['label'] AS label,
-    t.instance['storage_id'] IS NOT NULL AS controlled,
-    t.size_bytes,
-    t.kind,
-    t.first_flow,
-    t.created
-FROM (
-    SELECT o.id AS object_id, o.size_bytes, o.kind, o.first_flow, o.created, unnest(o.instances) AS instance
-    FROM raw.objects o
-) t;
-
--- One row an Object: all stored columns, its timerange as text, its length and how many instances it has.
-CREATE OR REPLACE VIEW objects AS
-SELECT o.*,
-    CASE WHEN o.start_seconds IS NOT NULL AND o.end_seconds IS NOT NULL THEN
-        timerange_text(o.start_seconds, o.start_nanoseconds, o.start_inclusive,
-            o.end_seconds, o.end_nanoseconds, o.end_inclusive) END AS timerange,
-    CAST(o.end_seconds - o.start_seconds AS DOUBLE)
-        + CAST(o.end_nanoseconds - o.start_nanoseconds AS DOUBLE) / 1e9 AS duration_s,
-    CAST(array_length(o.instances) AS BIGINT) AS instance_count
-FROM raw.objects o;
-
--- One row a Profile: all stored columns, and short forms of some.
-CREATE OR REPLACE VIEW profiles AS
-SELECT p.*,
-    split_part(p.format, ':', 4) AS format_name,
-    CAST(p.segment_duration['numerator'] AS DOUBLE)
-        / CAST(COALESCE(p.segment_duration['denominator'], 1) AS DOUBLE) AS segment_duration_s
-FROM raw.profiles p;
-
--- One row: what the service says of itself.
-CREATE OR REPLACE VIEW service AS
-SELECT s.*
-FROM raw.service s;
-
--- One row a Source: all stored columns, and a short form of the format.
-CREATE OR REPLACE VIEW sources AS
-SELECT s.*, split_part(s.format, ':', 4) AS format_name
-FROM raw.sources s;
-
--- One row a Webhook: the stored columns without its secret.
-CREATE OR REPLACE VIEW webhooks AS
-SELECT w.id, w.url, w.api_key_name, w.events, w.flow_ids, w.source_ids, w.flow_collected_by_ids,
-    w.source_collected_by_ids, w.accept_get_urls, w.accept_storage_ids, w.presigned, w.verbose_storage,
-    w.include_object_timerange, w.tags, w.tag_lists, w.status, w.error_type, w.error_summary, w.error_time,
-    w.created, w.delivered_seq, w.delivered_index, w.api_version
-FROM raw.webhooks w;
 
 -- Gaps of all Flows that are longer than some seconds: FROM gaps(0.5).
 CREATE OR REPLACE MACRO gaps(tolerance_seconds) AS TABLE

@@ -76,8 +76,8 @@ WITH tagged AS (
     SELECT s.flow_id, t.rule, s.object_id,
         s.end_seconds < t.now_s - 1 OR (s.end_seconds = t.now_s AND s.end_nanoseconds = 0 AND t.offset_ns = 0)
             OR (s.end_seconds = t.now_s - 1 AND s.end_nanoseconds + t.offset_ns <= 1000000000) AS due_now
-    FROM flow_segments s
-    JOIN timed t ON t.id = s.flow_id
+    FROM timed t
+    JOIN flow_segments s ON s.flow_id = t.id
     WHERE s.end_seconds < t.then_s - 1 OR (s.end_seconds = t.then_s AND s.end_nanoseconds = 0 AND t.offset_ns = 0)
         OR (s.end_seconds = t.then_s - 1 AND s.end_nanoseconds + t.offset_ns <= 1000000000)
 ), due_objects AS (

@@ -17,8 +17,8 @@ WITH flow_counts AS (
     GROUP BY source_id
 ), used AS (
     SELECT f.source_id, s.object_id, count(*) AS segments
-    FROM flow_segments s
-    JOIN flows f ON f.id = s.flow_id
+    FROM flows f
+    JOIN flow_segments s ON s.flow_id = f.id
     WHERE ($source_id IS NULL OR f.source_id = $source_id)
     GROUP BY f.source_id, s.object_id
 ), stored AS (

@@ -5,7 +5,7 @@
 -- Parameter: source_id uuid = null. Only Flows of this Source.
 -- Parameter: now time = now. The moment that the silence is counted to.
 -- Parameter: limit integer = 1000. At most this many rows, the longest silent first.
--- Column: flow_id text. UUID of the Flow.
+-- Column: flow_id text. UUID of the Flow; those without a container have no segments of their own and are left out.
 -- Column: flow_label text. Label of the Flow.
 -- Column: source_id text. UUID of its Source.
 -- Column: format text. URN of the content format.
@@ -17,6 +17,7 @@ SELECT id AS flow_id, label AS flow_label, source_id, format, segments_updated,
         - date_part('epoch', CAST(COALESCE(segments_updated, created) AS TIMESTAMP))) AS BIGINT) AS silent_seconds
 FROM flows
 WHERE status = 'ingesting'
+    AND container IS NOT NULL
     AND ($source_id IS NULL OR source_id = $source_id)
     AND COALESCE(segments_updated, created)
         <= $now - CAST(concat(CAST($older_than_seconds AS VARCHAR), ' seconds') AS INTERVAL)

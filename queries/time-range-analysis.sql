@@ -21,7 +21,7 @@
 -- Column: duration_distribution.short integer. Segments below 10 seconds.
 -- Column: duration_distribution.medium integer. Others below 60 seconds.
 -- Column: duration_distribution.long integer. Longer segments.
--- Column: time_coverage.start_date time. Earliest start as a time of day, of segments from 1972 on, if the timeline is TAI; null without any.
+-- Column: time_coverage.start_date time. Earliest start as a time of day, of segments from 1972 to 9999, if the timeline is TAI; null without any.
 -- Column: time_coverage.end_date time. Latest end, likewise; both in whole seconds, rounded down.
 -- Column: time_coverage.total_coverage_hours number. Sum of the lengths in hours.
 -- Column: time_range.start integer. start_time as given, in seconds on the timeline.
@@ -33,9 +33,9 @@ WITH by_flow AS (
         max(CAST(long_s AS DOUBLE) + CAST(long_ns AS DOUBLE) / 1e9) AS longest,
         count(*) FILTER (WHERE long_s < 10 OR (long_s = 10 AND long_ns < 0)) AS short,
         count(*) FILTER (WHERE long_s < 60 OR (long_s = 60 AND long_ns < 0)) AS medium,
-        -- 1972 began at 63072010 s of TAI.
-        min(start_seconds) FILTER (WHERE start_seconds >= 63072010) AS first_s,
-        max(end_seconds) FILTER (WHERE end_seconds >= 63072010) AS last_s
+        -- From 1972 to 9999, in seconds of TAI.
+        min(start_seconds) FILTER (WHERE start_seconds >= 63072010 AND start_seconds < 253402300837) AS first_s,
+        max(end_seconds) FILTER (WHERE end_seconds >= 63072010 AND end_seconds < 253402300837) AS last_s
     FROM (
         SELECT flow_id, start_seconds, end_seconds, end_seconds - start_seconds AS long_s,
             end_nanoseconds - start_nanoseconds AS long_ns

@@ -18,7 +18,8 @@
 WITH clip AS (
     SELECT DISTINCT object_id
     FROM flow_segments
-    WHERE flow_id = $flow_id
+    WHERE $flow_id IS NOT NULL
+        AND flow_id = $flow_id
         AND ($object_id IS NULL OR object_id = $object_id)
         AND ($start_time IS NULL OR end_seconds >= $start_time)
         AND ($start_time IS NULL OR end_seconds > $start_time OR end_nanoseconds > 0 OR end_inclusive)
@@ -31,8 +32,8 @@ SELECT s.flow_id, f.label AS flow_label, f.source_id, r.label AS source_label,
     timerange_text(s.start_seconds, s.start_nanoseconds, s.start_inclusive,
         s.end_seconds, s.end_nanoseconds, s.end_inclusive) AS timerange,
     s.start_seconds, s.end_seconds, s.object_id
-FROM flow_segments s
-JOIN clip c ON c.object_id = s.object_id
+FROM clip c
+JOIN flow_segments s ON s.object_id = c.object_id
 LEFT JOIN flows f ON f.id = s.flow_id
 LEFT JOIN sources r ON r.id = f.source_id
 WHERE ($object_id IS NULL OR s.object_id = $object_id)

@@ -8,7 +8,8 @@ SELECT f.*,
     split_part(f.format, ':', 4) AS format_name,
     CASE WHEN f.frame_width IS NOT NULL AND f.frame_height IS NOT NULL THEN
         concat(CAST(f.frame_width AS VARCHAR), 'x', CAST(f.frame_height AS VARCHAR)) END AS resolution,
-    CAST(f.segment_duration['numerator'] AS DOUBLE)
-        / CAST(COALESCE(f.segment_duration['denominator'], 1) AS DOUBLE) AS segment_duration_s,
+    CASE WHEN f.segment_duration IS NOT NULL THEN
+        CAST(f.segment_duration['numerator'] AS DOUBLE)
+            / CAST(COALESCE(f.segment_duration['denominator'], 1) AS DOUBLE) END AS segment_duration_s,
     CAST(array_length(f.flow_collection) AS BIGINT) AS collects
 FROM raw.flows f

@@ -48,11 +48,11 @@ pub fn utc_of_tai(seconds: i64) -> Option<i64> {
     (utc < END_OF_UTC).then_some(utc)
 }
 
-/// Seconds of TAI since 1970 for a moment of UTC, rounded down. Before 1972 the offset of 1972 is used.
-pub fn tai_of_utc(time: UtcTime) -> i64 {
+/// Seconds of TAI since 1970 for a moment of UTC, rounded down. `None` before 1972.
+pub fn tai_of_utc(time: UtcTime) -> Option<i64> {
     let utc = time.timestamp();
-    let offset = OFFSETS.iter().rev().find(|(from, _)| utc >= *from).map_or(OFFSETS[0].1, |(_, offset)| *offset);
-    utc + offset
+    let (_, offset) = OFFSETS.iter().rev().find(|(from, _)| utc >= *from)?;
+    Some(utc + offset)
 }
 
 #[cfg(test)]
@@ -65,9 +65,11 @@ mod tests {
 
     #[test]
     fn tai_is_37_seconds_ahead_since_2017() {
-        assert_eq!(tai_of_utc(utc("2017-01-01T00:00:00Z")), 1_483_228_837);
+        assert_eq!(tai_of_utc(utc("2017-01-01T00:00:00Z")), Some(1_483_228_837));
         assert_eq!(utc_of_tai(1_483_228_837), Some(1_483_228_800));
-        assert_eq!(tai_of_utc(utc("2026-11-24T15:00:00Z")) - utc("2026-11-24T15:00:00Z").timestamp(), 37);
+        let recent = utc("2026-11-24T15:00:00Z");
+        assert_eq!(tai_of_utc(recent), Some(recent.timestamp() + 37));
+        assert_eq!(tai_of_utc(utc("1971-12-31T23:59:59Z")), None);
     }
 
     #[test]
@@ -84,7 +86,7 @@ mod tests {
         for (from, offset) in OFFSETS {
             for second in [from, from + 1, from + 86_400] {
                 let time = UtcTime::from_timestamp(second, 999_999_000).unwrap();
-                assert_eq!(utc_of_tai(tai_of_utc(time)), Some(second), "{from} {offset}");
+                assert_eq!(tai_of_utc(time).and_then(utc_of_tai), Some(second), "{from} {offset}");
             }
         }
     }

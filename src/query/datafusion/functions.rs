@@ -28,9 +28,9 @@ pub fn register(context: &SessionContext) {
     define("timestamp_text", vec![Int64, Int64], Utf8, timestamp_text);
     define("timerange_text", vec![Int64, Int64, Boolean, Int64, Int64, Boolean], Utf8, timerange_text);
     define("parse_timerange", vec![Utf8], DataType::Struct(timerange_fields()), parse_timerange);
+    // OVERLAPS itself is an operator of SQL's grammar.
     define("timeranges_overlap", vec![Utf8, Utf8], Boolean, overlap);
-    define("overlaps", vec![Utf8, Utf8], Boolean, overlap);
-    define("duration_ns", vec![Utf8], NANOSECONDS, duration_ns);
+        define("duration_ns", vec![Utf8], NANOSECONDS, duration_ns);
     define("tai_to_utc", vec![Int64, Int64], MICROS, tai_to_utc);
     define("utc_to_tai_seconds", vec![MICROS], Int64, utc_to_tai_seconds);
 }
@@ -175,7 +175,7 @@ fn utc_to_tai_seconds(columns: &[ArrayRef]) -> Result<ArrayRef> {
     let times = times.ok_or_else(|| DataFusionError::Execution("an argument is no time".into()))?;
     let mut seconds = Int64Builder::with_capacity(times.len());
     for time in times {
-        seconds.append_option(time.and_then(UtcTime::from_timestamp_micros).map(leap_seconds::tai_of_utc));
+        seconds.append_option(time.and_then(UtcTime::from_timestamp_micros).and_then(leap_seconds::tai_of_utc));
     }
     Ok(Arc::new(seconds.finish()))
 }
