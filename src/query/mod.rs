@@ -4,10 +4,13 @@
 //! Every way in asks [`Sql`]: it pins a state, keeps the limits, and hands out Arrow batches of either engine.
 
 mod as_of;
+mod backends;
 mod cancel;
+pub mod canned;
 mod datafusion;
 mod duckdb;
 mod error;
+pub mod output;
 mod params;
 mod places;
 mod sql;
@@ -15,9 +18,11 @@ mod views;
 
 pub use self::datafusion::SnapshotSql;
 pub use self::duckdb::{Duck, DuckError, DuckSettings, DuckTable, Shows, Tombstone, duck_tables};
+pub use as_of::parse as parse_as_of;
+pub use backends::Backend;
 pub use error::QueryError;
 pub use params::{Param, Params};
-pub use sql::{Answer, AnswerBatches, Description, Engine, Question, Sql, SqlSettings};
+pub use sql::{Answer, AnswerBatches, Backends, Description, Engine, Question, Sql, SqlSettings};
 
 #[cfg(test)]
 mod tests;

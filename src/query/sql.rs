@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::as_of;
+use super::backends::{self, Backend};
 use super::datafusion::{Session, SessionSettings};
 use super::duckdb::{Databases, DuckSettings};
 use super::error::QueryError;
@@ -134,7 +135,7 @@ struct Inner {
 }
 
 /// The storage backends as they are now, as rows of `storage_backends`.
-pub type Backends = Arc<dyn Fn() -> RecordBatch + Send + Sync>;
+pub type Backends = Arc<dyn Fn() -> Vec<Backend> + Send + Sync>;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -290,13 +291,17 @@ fn tokio_stream_of(
 }
 
 impl Inner {
+    fn backend_rows(&self) -> RecordBatch {
+        backends::rows(&(self.backends)())
+    }
+
     fn session_settings(&self, question: &Question) -> SessionSettings {
         SessionSettings {
             threads: if question.export { 1 } else { self.settings.threads.max(1) },
             memory_bytes: self.settings.memory_bytes,
             scratch: self.settings.scratch.clone(),
             scratch_bytes: self.settings.scratch_bytes,
-            backends: (self.backends)(),
+            backends: self.backend_rows(),
             postgres: question.postgres,
         }
     }
@@ -341,7 +346,7 @@ impl Asked {
     async fn by_duckdb(mut self, inner: &Inner) -> Result<(), QueryError> {
         // By its name alone: what is read for nothing costs time, and what is missing would be a wrong answer.
         let events = self.sql.to_ascii_lowercase().contains("events");
-        let database = inner.databases.of(&inner.catalog, &self.state, &(inner.backends)(), events).await?;
+        let database = inner.databases.of(&inner.catalog, &self.state, &inner.backend_rows(), events).await?;
         let mut answer = database.ask(self.sql.clone(), self.question.params.clone());
         let mut rows = RowLimit::new(self.row_limit(&inner.settings));
         let schema = answer.schema().await?;
