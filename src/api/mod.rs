@@ -7,6 +7,7 @@
 #[macro_use]
 mod wire;
 
+mod analytics;
 mod compression;
 mod cors;
 mod cursor;
@@ -36,6 +37,7 @@ mod segments;
 mod service;
 mod source_properties;
 mod sources;
+mod sql;
 mod status;
 mod storage;
 mod storage_backends;
@@ -51,6 +53,7 @@ use tokio::sync::Semaphore;
 use crate::catalog::State;
 use crate::media::UrlSigner;
 use crate::operations::Tams;
+use crate::query::Sql;
 use error::ApiError;
 
 pub use docs::{operation_ids, specification};
@@ -59,6 +62,7 @@ pub use events::{Events, WebhookShaper};
 /// What the handlers work with.
 pub struct Api {
     pub tams: Arc<Tams>,
+    pub sql: Sql,
     pub signer: UrlSigner,
     pub settings: HttpSettings,
     pub events: Events,
@@ -131,6 +135,9 @@ fn resources(api: &Arc<Api>) -> Resources {
     ))
 }
 
+/// Questions that earlier clients ask at the top level.
+const MOVED: [&str; 3] = ["flow-usage", "storage-usage", "time-range-analysis"];
+
 /// Everything that is served, with its middleware; never fails.
 pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     let compression = api.settings.compression;
@@ -140,7 +147,11 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
         .at("/media/:object_id", media::methods(api.clone()))
         .at("/events", events::sse(api.clone()))
         .at("/events/ws", events::websocket(api.clone()))
+        .at("/sql", sql::sql(api.clone()))
+        .at("/analytics", analytics::list())
+        .at("/analytics/:name", analytics::one(api.clone()))
         .at("/_tamslake/flush", publish::flush(api.clone()));
+    let routes = MOVED.into_iter().fold(routes, |routes, name| routes.at(format!("/{name}"), analytics::moved(name)));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,

@@ -321,6 +321,41 @@ impl Catalog {
         Ok((catalog, committer, maintenance))
     }
 
+    /// The catalogue as it is now, to be asked and not to be changed: beside a server that may go on. Commits are refused.
+    pub async fn open_read_only(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        settings: CatalogSettings,
+    ) -> Result<Self, OpenError> {
+        let log = existing_log(store, clock).await?;
+        let recovered = recovery::recover_beside(&log).await?;
+        let opened = Opened {
+            catalogue: hex(&log.catalogue),
+            created: false,
+            checkpoint: recovered.checkpoint,
+            replayed: recovered.replayed,
+        };
+        let feed = Feed::new(log.clone(), recovered.state.seq);
+        let (queue, _) = mpsc::channel(1);
+        let orders = Maintenance::new(log.clone(), settings.clone(), 0).senders;
+        let shared = Shared {
+            current: Arc::new(ArcSwap::from_pointee(recovered.state)),
+            room: Arc::new(Semaphore::new(0)),
+            queue_bytes: 0,
+            halted: watch::Sender::new(Some("it is open for reading only".into())),
+            // Nobody has to be asked for the newest state: it is the one that was read.
+            exclusive: true,
+            feed,
+            opened,
+            cache: PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes),
+            orders,
+            running: Arc::new(Semaphore::new(0)),
+            needed: NeededFiles::default(),
+            log,
+        };
+        Ok(Self { queue, shared: Arc::new(shared) })
+    }
+
     /// The events of all commits, from the log.
     pub fn events(&self) -> &Feed {
         &self.shared.feed

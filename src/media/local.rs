@@ -31,6 +31,14 @@ fn is_key(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// Bytes of a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    pub capacity: u64,
+    /// Those that can still be written.
+    pub free: u64,
+}
+
 /// What is known about a stored object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -219,12 +227,16 @@ impl LocalMedia {
 
     /// Bytes that can still be written to the disk of the store.
     pub async fn free_space(&self) -> Result<u64, MediaError> {
-        let root = self.folder.root.clone();
-        blocking(move || {
-            let disk = rustix::fs::statvfs(&root).map_err(|error| MediaError::io(&root, error.into()))?;
-            Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-        })
-        .await
+        let local = self.clone();
+        blocking(move || Ok(local.space()?.free)).await
+    }
+
+    /// The disk of the store. Blocks for a moment.
+    pub fn space(&self) -> Result<Space, MediaError> {
+        let root = &self.folder.root;
+        let disk = rustix::fs::statvfs(root).map_err(|error| MediaError::io(root, error.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { capacity: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
     }
 
     /// The folder and the file of a key.

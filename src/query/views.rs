@@ -1,9 +1,8 @@
 //! The views of `queries/views`, and what their columns mean, as rows of the table `columns`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use std::sync::Arc;
 
 use crate::catalog::table_docs;
 
@@ -38,6 +37,12 @@ views![
 
 /// DuckDB's functions, and the tables that follow from them.
 pub const DUCKDB: &str = include_str!("../../queries/duckdb.sql");
+
+/// DuckDB's functions and views as a script, for tables in a schema `raw` of a database of one's own.
+pub fn duckdb_setup() -> String {
+    let view = |view: &View| format!("\nCREATE OR REPLACE VIEW {} AS\n{};\n", view.name, view.sql.trim_end());
+    std::iter::once(DUCKDB.to_owned()).chain(VIEWS.iter().map(view)).collect()
+}
 
 /// What a column of a table or a view means.
 #[derive(Debug, Clone, PartialEq, Eq)]
