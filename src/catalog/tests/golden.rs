@@ -21,11 +21,11 @@ use crate::domain::{ObjectPlace, TimeRange};
 /// Of the checkpoint: before the history's last deletions, so that every table has rows.
 const CHECKPOINT: u64 = 9;
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn regenerate() -> bool {
+pub fn regenerate() -> bool {
     std::env::var_os("TAMSLAKE_REGENERATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
