@@ -13,7 +13,7 @@ pub mod helpers;
 mod history;
 pub mod hooks;
 mod model;
-mod older_version;
+pub mod older_version;
 mod protocol;
 mod publishing;
 mod recovery;
