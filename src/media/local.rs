@@ -194,6 +194,13 @@ impl LocalMedia {
         .await
     }
 
+    /// Bytes of each of these objects, in their order; `None` for those that are not there.
+    pub async fn lengths(&self, keys: &[String]) -> Result<Vec<Option<u64>>, MediaError> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        let length = |path: &PathBuf| Ok(if_found(std::fs::metadata(path), path)?.map(|metadata| metadata.len()));
+        blocking(move || paths.iter().map(length).collect()).await
+    }
+
     /// Removes an object for good. True if it was there.
     pub async fn delete(&self, key: &str) -> Result<bool, MediaError> {
         let (shard, path) = self.place(key)?;
@@ -623,6 +630,15 @@ mod tests {
         assert!(!media.delete(KEY).await.unwrap());
         assert!(media.open_object(KEY).await.unwrap().is_none());
         assert!(media.stat(KEY).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn lengths_come_in_the_order_of_the_keys_and_none_where_nothing_is() {
+        let (_folder, media) = store();
+        put(&media, b"bytes", anything()).await.unwrap();
+        let keys = [hex(&[7; 16]), KEY.to_owned()];
+        assert_eq!(media.lengths(&keys).await.unwrap(), [None, Some(5)]);
+        assert!(matches!(media.lengths(&["x".into()]).await, Err(MediaError::InvalidKey { .. })));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ pub mod helpers;
 mod history;
 pub mod hooks;
 mod model;
+pub mod older_version;
 mod protocol;
 mod publishing;
 mod recovery;
