@@ -14,7 +14,7 @@ use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
 use duckdb::{Config, Connection, params};
 use parquet::arrow::ArrowWriter;
 
-use super::views::{DUCKDB, View};
+use super::views::{DUCKDB, DUCKDB_TABLES, View};
 use crate::catalog::{Catalog, ColdTable, Hidden, Lsn, ReadError, SmallTable, State, TableFiles};
 use crate::domain::FlowId;
 
@@ -166,6 +166,9 @@ impl Duck {
         }
         for View { name, sql } in views {
             run(&format!("CREATE VIEW main.{} AS {sql}", quoted(name)))?;
+        }
+        if !views.is_empty() {
+            run(DUCKDB_TABLES)?;
         }
         for table in tables.iter().filter(|table| views.iter().all(|view| view.name != table.name)) {
             run(&format!("CREATE VIEW main.{0} AS FROM raw.{0}", quoted(&table.name)))?;

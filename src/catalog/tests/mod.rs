@@ -1,5 +1,6 @@
 //! Attempts to break the catalogue: faults of the store, races, damage, and histories that a plain list also tells.
 
+pub mod analytics;
 mod checkpoints;
 pub mod crash_store;
 mod deletions;
