@@ -32,6 +32,9 @@ pub struct QueryArgs {
     /// Say what the question takes and gives, and do not ask it
     #[arg(long, requires = "name")]
     explain: bool,
+    /// Print the SQL with the values of the parameters in it, and do not ask it
+    #[arg(long, requires = "name", conflicts_with = "explain")]
+    print_sql: bool,
 }
 
 pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
@@ -55,6 +58,10 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
         values.insert(name.to_owned(), value.to_owned());
     }
     let (sql, _) = canned.sql(&values, Clock::system().now())?;
+    if args.print_sql {
+        say(&sql);
+        return Ok(());
+    }
     Asker::run(&args.asker, Asked { sql, params: Params::default() }, args.format)
 }
 

@@ -17,6 +17,8 @@ pub enum QueryError {
     NotAQuery(String),
     #[error("the query is {bytes} bytes long, and {limit} are taken (query.max_sql_bytes)")]
     TooLong { bytes: usize, limit: usize },
+    #[error("the query nests deeper than {0} levels: write lists with IN, or split it")]
+    TooDeep(usize),
     #[error("parameter {name}: {reason}")]
     Parameter { name: String, reason: String },
     #[error(transparent)]

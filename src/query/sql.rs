@@ -50,6 +50,9 @@ impl std::str::FromStr for Engine {
     }
 }
 
+/// Of a thread, for expressions that nest as deep as a query's text is long. Only what is used takes memory.
+const STACK: usize = 256 << 20;
+
 #[derive(Debug, Clone)]
 pub struct SqlSettings {
     /// Of queries that do not say.
@@ -151,7 +154,8 @@ impl Sql {
         let runtime = Builder::new_multi_thread()
             .worker_threads(settings.threads.max(1))
             .thread_name("sql")
-            .thread_stack_size(4 << 20)
+            .thread_stack_size(STACK)
+            .max_blocking_threads(4 * settings.max_running.max(1) + 16)
             .on_thread_start(crate::query::cancel::be_patient)
             .enable_all()
             .build()?;
@@ -218,7 +222,14 @@ impl Sql {
         });
         let running = AbortOnDropHandle::new(running);
         let mut coming = tokio_stream_of(coming, running);
-        match told.await {
+        // The query's own thread may be where it does not look at the clock, as in planning.
+        let told = tokio::select! {
+            told = told => told,
+            () = limit(timeout.map(|timeout| timeout + LENIENCE)) => {
+                return Err(QueryError::TimedOut(timeout.unwrap_or_default()));
+            }
+        };
+        match told {
             Ok(schema) => Ok(Answer { schema, engine, lsn, batches: coming }),
             Err(_) => match coming.next().await {
                 Some(Err(error)) => Err(error),
@@ -269,6 +280,8 @@ impl Sql {
     }
 }
 
+/// How long after its limit a query is given up that does not notice it.
+const LENIENCE: Duration = Duration::from_secs(1);
 /// How long a failure waits for a reader that is slow.
 const GIVE_UP: Duration = Duration::from_secs(60);
 

@@ -39,6 +39,7 @@ mod segments_get;
 mod segments_post;
 mod service;
 mod sources;
+mod sql;
 mod storage;
 mod storage_backends;
 mod synth;

@@ -1,7 +1,9 @@
 //! A session of DataFusion over one state: tables, views, functions, limits. It may only read.
 
 mod coverage;
+mod depth;
 mod functions;
+mod patient;
 mod scan;
 mod tables;
 
@@ -15,8 +17,10 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use futures::stream::BoxStream;
@@ -26,6 +30,8 @@ use super::error::QueryError;
 use super::params::Params;
 use super::sql::Description;
 use crate::catalog::{Catalog, State};
+
+use patient::make_patient;
 
 pub use scan::SnapshotSql;
 
@@ -76,20 +82,35 @@ impl Session {
 
     /// The answer to one query, which may only read.
     pub async fn query(&self, sql: &str, params: &Params) -> Result<Rows, QueryError> {
-        let frame = self.context.sql_with_options(sql, only_reads()).await.map_err(read_only)?;
-        let frame = if params.is_empty() { frame } else { frame.with_param_values(ParamValues::from(params))? };
-        let batches = frame.execute_stream().await?;
-        Ok(Rows(batches))
+        let plan = self.plan(sql).await?;
+        let plan = if params.is_empty() { plan } else { plan.with_param_values(ParamValues::from(params))? };
+        let frame = DataFrame::new(self.context.state(), plan);
+        let context = Arc::new(frame.task_ctx());
+        let plan = make_patient(frame.create_physical_plan().await?)?;
+        Ok(Rows(execute_stream(plan, context)?))
     }
 
     pub async fn describe(&self, sql: &str) -> Result<Description, QueryError> {
-        let plan = self.context.state().create_logical_plan(sql).await?;
-        only_reads().verify_plan(&plan).map_err(read_only)?;
+        let plan = self.plan(sql).await?;
         let mut params: Vec<_> = plan.get_parameter_types()?.into_iter().collect();
         // $2 comes before $10.
         params.sort_by_key(|(name, _)| (name.len(), name.clone()));
         let params = params.into_iter().map(|(name, kind)| (name.trim_start_matches('$').to_owned(), kind)).collect();
         Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), params })
+    }
+
+    async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
+        let state = self.context.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let statement = state.sql_to_statement(sql, &dialect)?;
+        if let Statement::Statement(statement) = &statement
+            && depth::is_too_deep(statement)
+        {
+            return Err(QueryError::TooDeep(depth::MOST));
+        }
+        let plan = state.statement_to_plan(statement).await?;
+        only_reads().verify_plan(&plan).map_err(read_only)?;
+        Ok(plan)
     }
 }
 
