@@ -13,6 +13,7 @@ mod error;
 pub mod output;
 mod params;
 mod places;
+pub mod postgres;
 mod sql;
 mod views;
 
