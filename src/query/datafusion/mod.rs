@@ -2,6 +2,7 @@
 
 mod coverage;
 mod functions;
+mod postgres;
 mod scan;
 mod tables;
 
@@ -17,8 +18,6 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -27,6 +26,7 @@ use super::params::Params;
 use super::sql::Description;
 use crate::catalog::{Catalog, State};
 
+pub use postgres::default_setting;
 pub use scan::SnapshotSql;
 
 /// The database and the schema that names without any are looked up in.
@@ -69,7 +69,7 @@ impl Session {
         functions::register(&context);
         tables::register(&context, catalog, state, &settings.backends)?;
         if settings.postgres {
-            setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
+            postgres::register(&context)?;
         }
         Ok(Self { context })
     }

@@ -45,15 +45,21 @@ pub fn refused(refused: &Refused) -> PgWireError {
     match refused {
         Refused::Write(word) => error(
             READ_ONLY,
-            format!("{word}: the catalogue can only be read here. Change it with the TAMS API; nothing of this was executed"),
+            format!(
+                "{word}: the catalogue can only be read here. Change it with the TAMS API; nothing of this was executed"
+            ),
         ),
         Refused::Unsupported(word) => error(
             UNSUPPORTED,
-            format!("{word} is not supported: send the query itself. Rows are streamed, and prepared statements of the protocol work"),
+            format!(
+                "{word} is not supported: send the query itself. Rows are streamed, and prepared statements of the protocol work"
+            ),
         ),
         Refused::Setting(name) => error(
             "42501",
-            format!("{name} cannot be set by a client: settings of queries stand in the server's configuration, under [query]"),
+            format!(
+                "{name} cannot be set by a client: settings of queries stand in the server's configuration, under [query]"
+            ),
         ),
     }
 }

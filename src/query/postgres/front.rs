@@ -41,11 +41,8 @@ impl Front {
 
     /// A query as it was sent; where it needs PostgreSQL's own tables, in DataFusion's words.
     pub fn question(&self, session: &Session, sql: &str) -> PgWireResult<Question> {
-        let question = Question {
-            engine: Some(Engine::DataFusion),
-            caller: session.caller.clone(),
-            ..Question::new(sql)
-        };
+        let question =
+            Question { engine: Some(Engine::DataFusion), caller: session.caller.clone(), ..Question::new(sql) };
         // What is too long is refused where all are, not taken apart here.
         if sql.len() > LONGEST_OF_POSTGRES.min(self.sql.settings().max_sql_bytes) || !statement::is_of_postgres(sql) {
             return Ok(question);
@@ -67,7 +64,8 @@ impl Front {
         format: &Format,
     ) -> PgWireResult<QueryResponse> {
         let session = session(client)?;
-        let mut ending = Ending { token: session.begin(), timeout: talk::statement_timeout(client.metadata()).map(sleep) };
+        let mut ending =
+            Ending { token: session.begin(), timeout: talk::statement_timeout(client.metadata()).map(sleep) };
         let answer = tokio::select! {
             answer = self.sql.ask(question) => answer.map_err(of_query)?,
             ended = ending.reached() => return Err(ended),
@@ -125,9 +123,8 @@ fn respond(answer: Answer, fields: Vec<FieldInfo>, ending: Ending) -> QueryRespo
         }
     });
     let rows = batches.flat_map(move |batch| {
-        let converted = batch.and_then(|batch| {
-            rows::convert(&batch, &schema).map_err(|failed| error("22000", failed.to_string()))
-        });
+        let converted =
+            batch.and_then(|batch| rows::convert(&batch, &schema).map_err(|failed| error("22000", failed.to_string())));
         match converted {
             Ok(batch) => stream::iter(arrow_pg::encode_recordbatch(encoded.clone(), batch)).left_stream(),
             Err(error) => stream::iter([Err(error)]).right_stream(),
@@ -151,7 +148,8 @@ pub fn fields(
     let options = Arc::new(FormatOptions::from_client_metadata(settings));
     let types = rows::column_types(schema)?;
     let fields = schema.fields().iter().zip(types).enumerate().map(|(at, (field, kind))| {
-        FieldInfo::new(field.name().clone(), None, None, kind, format.format_for(at)).with_format_options(options.clone())
+        FieldInfo::new(field.name().clone(), None, None, kind, format.format_for(at))
+            .with_format_options(options.clone())
     });
     Ok(fields.collect())
 }

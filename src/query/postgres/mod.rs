@@ -123,7 +123,9 @@ async fn converse(socket: TcpStream, front: Arc<Front>, closing: CancellationTok
             (Some(Ok(message)), _) => message,
             (None, None) => return Ok(()),
             (_, Some(reason)) => return process_error(&mut socket, fatal(PROTOCOL, reason), false).await,
-            (Some(Err(error)), None) => return process_error(&mut socket, fatal(PROTOCOL, error.to_string()), false).await,
+            (Some(Err(error)), None) => {
+                return process_error(&mut socket, fatal(PROTOCOL, error.to_string()), false).await;
+            }
         };
         let Some(message) = negotiate(&mut socket, message).await? else { continue };
         if matches!(message, PgWireFrontendMessage::Terminate(_)) {

@@ -131,7 +131,9 @@ pub fn parameter(number: usize, kind: &Type, binary: bool, value: Option<&[u8]>)
         Some(param) => Ok(param),
         None if binary && !is_known(kind) => Err(error(
             UNSUPPORTED,
-            format!("parameter ${number} has type {kind}, which is not taken: send it as text, or write IN ($1, $2) for a list"),
+            format!(
+                "parameter ${number} has type {kind}, which is not taken: send it as text, or write IN ($1, $2) for a list"
+            ),
         )),
         None => Err(error(WRONG_PARAMETER, format!("parameter ${number} is no {kind}"))),
     }

@@ -5,9 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
 use pgwire::api::portal::Format;
-use pgwire::api::query::{
-    SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query,
-};
+use pgwire::api::query::{SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query};
 use pgwire::api::results::Response;
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, PgWireConnectionState};

@@ -35,7 +35,10 @@ impl StartupHandler for Front {
         // Who wants to know who asks, asks here; the answer comes as a message of its own.
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| {
-            fatal(TOO_MANY_CONNECTIONS, "there are as many connections as there may be (query.postgres.max_connections)")
+            fatal(
+                TOO_MANY_CONNECTIONS,
+                "there are as many connections as there may be (query.postgres.max_connections)",
+            )
         })?;
         let (pid, secret) = self.ids.generate(client);
         session(client)?.introduce(place, pid, &secret);

@@ -13,7 +13,10 @@ pub enum Statement {
 /// Answered without a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Talk {
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        value: String,
+    },
     Reset(String),
     Show(String),
     Begin,
@@ -162,9 +165,11 @@ pub fn read(text: &str) -> Statement {
             let name = name.strip_prefix("PREPARE ").unwrap_or(name).trim().trim_matches('"');
             talk(Talk::Deallocate((!name.eq_ignore_ascii_case("all")).then(|| name.to_owned())))
         }
-        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "CREATE" | "DROP" | "ALTER" | "TRUNCATE" | "GRANT" | "REVOKE"
-        | "COMMENT" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" | "REFRESH" | "LOCK" | "CALL" | "DO" | "IMPORT"
-        | "SECURITY" | "REASSIGN" | "CHECKPOINT" | "LOAD" | "NOTIFY" => Statement::Refused(Refused::Write(first)),
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "CREATE" | "DROP" | "ALTER" | "TRUNCATE" | "GRANT"
+        | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" | "REFRESH" | "LOCK" | "CALL" | "DO"
+        | "IMPORT" | "SECURITY" | "REASSIGN" | "CHECKPOINT" | "LOAD" | "NOTIFY" => {
+            Statement::Refused(Refused::Write(first))
+        }
         "PREPARE" | "EXECUTE" | "DECLARE" | "FETCH" | "MOVE" | "LISTEN" => {
             Statement::Refused(Refused::Unsupported(first))
         }
@@ -238,9 +243,26 @@ fn name_of(rest: &str) -> String {
 
 /// Words that only PostgreSQL's own tables and functions have.
 const OF_POSTGRES: [&str; 20] = [
-    "pg_", "regclass", "regtype", "regproc", "regnamespace", "regrole", "current_schema", "current_database",
-    "current_user", "current_role", "current_catalog", "session_user", "current_setting", "set_config", "version",
-    "has_", "quote_ident", "format_type", "obj_description", "col_description",
+    "pg_",
+    "regclass",
+    "regtype",
+    "regproc",
+    "regnamespace",
+    "regrole",
+    "current_schema",
+    "current_database",
+    "current_user",
+    "current_role",
+    "current_catalog",
+    "session_user",
+    "current_setting",
+    "set_config",
+    "version",
+    "has_",
+    "quote_ident",
+    "format_type",
+    "obj_description",
+    "col_description",
 ];
 
 /// Whether a query needs what PostgreSQL has and others have not.
@@ -286,7 +308,10 @@ mod tests {
             ("SET NAMES 'UTF8'", set("client_encoding", "UTF8")),
             ("SET TRANSACTION READ WRITE", Statement::Talk(Talk::Done("SET"))),
             ("SHOW TRANSACTION ISOLATION LEVEL", Statement::Talk(Talk::Show("transaction_isolation".into()))),
-            ("SET datafusion.execution.batch_size = 1", Statement::Refused(Refused::Setting("datafusion.execution.batch_size".into()))),
+            (
+                "SET datafusion.execution.batch_size = 1",
+                Statement::Refused(Refused::Setting("datafusion.execution.batch_size".into())),
+            ),
             ("COPY flows TO '/tmp/x'", write("COPY")),
             ("insert into flows values (1)", write("INSERT")),
             ("DEALLOCATE ALL", Statement::Talk(Talk::Deallocate(None))),
@@ -295,7 +320,9 @@ mod tests {
         ] {
             assert_eq!(read(text), statement, "{text}");
         }
-        for query in ["SELECT 1", "(SELECT 1)", "WITH x AS (SELECT 1) SELECT * FROM x", "SHOW TABLES", "-- x\nVALUES (1)"] {
+        for query in
+            ["SELECT 1", "(SELECT 1)", "WITH x AS (SELECT 1) SELECT * FROM x", "SHOW TABLES", "-- x\nVALUES (1)"]
+        {
             assert_eq!(read(query), Statement::Query(query.into()));
         }
     }

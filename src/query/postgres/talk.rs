@@ -19,9 +19,7 @@ use pgwire::messages::startup::ParameterStatus;
 use super::errors::{LIMIT, NO_SUCH_SETTING, UNSUPPORTED, WRONG_PARAMETER, error};
 use super::front::session;
 use super::statement::Talk;
-
-/// The version whose system tables there are.
-pub const VERSION: &str = concat!("16.6 (tamslake ", env!("CARGO_PKG_VERSION"), ")");
+use crate::query::datafusion::default_setting;
 
 /// Told at the beginning, and when they change.
 pub const REPORTED: [&str; 14] = [
@@ -45,31 +43,6 @@ pub const REPORTED: [&str; 14] = [
 const MAX_SETTINGS: usize = 100;
 const MAX_SETTING_BYTES: usize = 1_000;
 
-fn default_of(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "server_version" => VERSION,
-        "server_version_num" => "160006",
-        "server_encoding" | "client_encoding" => "UTF8",
-        "integer_datetimes" | "standard_conforming_strings" | "default_transaction_read_only"
-        | "transaction_read_only" => "on",
-        "in_hot_standby" | "is_superuser" | "default_transaction_deferrable" => "off",
-        "datestyle" => "ISO, MDY",
-        "intervalstyle" => "postgres",
-        "timezone" => "UTC",
-        "search_path" => "public",
-        "application_name" => "",
-        "bytea_output" => "hex",
-        "extra_float_digits" => "1",
-        "transaction_isolation" | "default_transaction_isolation" => "repeatable read",
-        "max_identifier_length" => "63",
-        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => "0",
-        "row_security" => "off",
-        "lc_collate" | "lc_ctype" | "lc_messages" | "lc_monetary" | "lc_numeric" | "lc_time" => "C",
-        "client_min_messages" => "notice",
-        _ => return None,
-    })
-}
-
 /// As the client has set it, or as it is without.
 pub fn setting(settings: &HashMap<String, String>, name: &str) -> Option<String> {
     // What the client says when it connects names the same things.
@@ -77,7 +50,7 @@ pub fn setting(settings: &HashMap<String, String>, name: &str) -> Option<String>
         "session_authorization" => settings.get("user"),
         _ => settings.get(name),
     };
-    own.cloned().or_else(|| default_of(name).map(str::to_owned))
+    own.cloned().or_else(|| default_setting(name).map(str::to_owned))
 }
 
 /// Which a client may set for itself, and which the server's own is the upper bound of.
@@ -162,7 +135,10 @@ where
     } else if name.len() + value.len() > MAX_SETTING_BYTES
         || (settings.len() >= MAX_SETTINGS && !settings.contains_key(name))
     {
-        return Err(error(LIMIT, format!("a connection may have {MAX_SETTINGS} settings of {MAX_SETTING_BYTES} bytes")));
+        return Err(error(
+            LIMIT,
+            format!("a connection may have {MAX_SETTINGS} settings of {MAX_SETTING_BYTES} bytes"),
+        ));
     } else {
         settings.insert(name.to_owned(), value.to_owned());
     }
