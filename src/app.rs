@@ -23,6 +23,8 @@ use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
 use crate::operations::{
     OperationError, Settings, Tams, ensure_storage_id, run_collector, run_deleter, storage_backends,
 };
+use crate::query::flight::{self, FlightSettings};
+use crate::query::postgres::{self, PostgresSettings};
 use crate::query::{Backend, Engine, Sql, SqlSettings};
 
 /// Requests at one time on one HTTP/2 connection.
@@ -142,7 +144,9 @@ impl App {
         let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(failed)?;
         // With port 0 the system chose one.
         let address = acceptor.local_addr().iter().find_map(|local| local.as_socket_addr().copied()).unwrap_or(address);
-        Ok(Listening { acceptor: Patient(acceptor), address })
+        let postgres = listen_for(self.config.query.postgres_listen).await?;
+        let flight = listen_for(self.config.query.flight_listen).await?;
+        Ok(Listening { acceptor: Patient(acceptor), address, postgres, flight })
     }
 
     /// Serves until `stop`, lets requests in flight finish, and leaves the data folder to whoever comes next.
@@ -160,6 +164,7 @@ impl App {
         };
         let delivery = self.delivery(listening.address);
         let delivery = tokio::spawn(run_delivery(delivery, self.closing.subscribe()));
+        let fronts = self.serve_sql(listening.postgres, listening.flight);
         let served = Server::new_with_acceptor(listening.acceptor)
             .idle_timeout(self.config.http.idle_timeout.0)
             .http2_max_concurrent_streams(MAX_STREAMS)
@@ -169,12 +174,42 @@ impl App {
         if let Err(error) = delivery.await {
             tracing::error!(%error, "the delivery of events stopped");
         }
+        for front in fronts {
+            if let Err(error) = front.await {
+                tracing::error!(%error, "a way into SQL stopped");
+            }
+        }
         let halted = self.tams.catalog.halted().now_or_never();
         self.close().await;
         match halted {
             Some(reason) => Err(AppError::Halted(reason)),
             None => served.map_err(AppError::Serve),
         }
+    }
+
+    /// The ways into SQL besides HTTP, as far as they are wanted; each ends with the server.
+    fn serve_sql(&self, postgres: Option<Socket>, flight: Option<Socket>) -> Vec<JoinHandle<()>> {
+        let (sql, grace) = (self.api.sql.clone(), self.config.http.shutdown_grace.0);
+        let max_connections = self.config.query.max_connections;
+        let closing = || {
+            let mut closing = self.closing.subscribe();
+            async move { drop(closing.wait_for(|closing| *closing).await) }
+        };
+        let mut fronts = Vec::new();
+        if let Some(socket) = postgres {
+            let settings = PostgresSettings { max_connections, grace };
+            fronts.push(tokio::spawn(postgres::serve(sql.clone(), socket.listener, settings, closing())));
+        }
+        if let Some(socket) = flight {
+            let settings = FlightSettings { max_connections, grace };
+            let (serving, stop) = (sql, closing());
+            fronts.push(tokio::spawn(async move {
+                if let Err(error) = flight::serve(serving, socket.listener, settings, stop).await {
+                    tracing::error!(%error, "Flight SQL is not served any more");
+                }
+            }));
+        }
+        fronts
     }
 
     fn delivery(&self, address: SocketAddr) -> Delivery {
@@ -232,10 +267,26 @@ impl<A: Acceptor> Acceptor for Patient<A> {
     }
 }
 
-/// A taken address.
+/// Taken addresses.
 pub struct Listening {
     acceptor: Patient<TcpAcceptor>,
     pub address: SocketAddr,
+    pub postgres: Option<Socket>,
+    pub flight: Option<Socket>,
+}
+
+/// The address of a way into SQL.
+pub struct Socket {
+    pub address: SocketAddr,
+    listener: tokio::net::TcpListener,
+}
+
+async fn listen_for(wanted: Option<SocketAddr>) -> Result<Option<Socket>, AppError> {
+    let Some(address) = wanted else { return Ok(None) };
+    let failed = |source| AppError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Some(Socket { address, listener }))
 }
 
 pub fn catalog_settings(config: &Config) -> CatalogSettings {

@@ -10,9 +10,11 @@ pub mod canned;
 mod datafusion;
 mod duckdb;
 mod error;
+pub mod flight;
 pub mod output;
 mod params;
 mod places;
+pub mod postgres;
 mod sql;
 mod views;
 
@@ -25,5 +27,7 @@ pub use params::{Param, Params};
 pub use sql::{Answer, AnswerBatches, Backends, Description, Engine, Question, Sql, SqlSettings};
 pub use views::duckdb_setup;
 
+#[cfg(test)]
+mod front_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ mod coverage;
 mod depth;
 mod functions;
 mod patient;
+mod postgres;
 mod scan;
 mod tables;
 
@@ -21,8 +22,6 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -33,6 +32,7 @@ use crate::catalog::{Catalog, State};
 
 use patient::make_patient;
 
+pub use postgres::default_setting;
 pub use scan::SnapshotSql;
 
 /// The database and the schema that names without any are looked up in.
@@ -75,7 +75,7 @@ impl Session {
         functions::register(&context);
         tables::register(&context, catalog, state, &settings.backends)?;
         if settings.postgres {
-            setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
+            postgres::register(&context)?;
         }
         Ok(Self { context })
     }

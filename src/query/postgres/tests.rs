@@ -1,0 +1,416 @@
+//! A real client against the real server. `psql` and the tools of docs are tried by hand.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+
+use super::*;
+use crate::query::SqlSettings;
+use crate::query::front_tests::{ENDLESS, World};
+
+struct Served {
+    world: World,
+    port: u16,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+async fn served() -> Served {
+    served_with(|_| {}, 10).await
+}
+
+async fn served_with(change: impl FnOnce(&mut SqlSettings), max_connections: usize) -> Served {
+    let world = World::with(change).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, stopped) = oneshot::channel();
+    let settings = PostgresSettings { max_connections, grace: Duration::from_secs(30) };
+    let serving = tokio::spawn(serve(world.sql.clone(), listener, settings, async {
+        let _ = stopped.await;
+    }));
+    Served { world, port, stop, serving }
+}
+
+impl Served {
+    async fn try_connect(&self) -> Result<Client, Error> {
+        let config = format!("host=127.0.0.1 port={} user=me dbname=tamslake", self.port);
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn connect(&self) -> Client {
+        self.try_connect().await.unwrap()
+    }
+}
+
+async fn texts(client: &Client, sql: &str) -> Vec<String> {
+    let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("null").to_owned()),
+        _ => None,
+    });
+    rows.collect()
+}
+
+fn code(error: &Error) -> &str {
+    error.code().unwrap_or_else(|| panic!("{error:?}")).code()
+}
+
+async fn refusal(client: &Client, sql: &str) -> String {
+    let error = client.simple_query(sql).await.map(|_| ()).unwrap_err();
+    let shown: String = sql.chars().take(60).collect();
+    code(&error).to_owned() + " " + error.as_db_error().map_or(&shown, |error| error.message())
+}
+
+#[tokio::test]
+async fn a_query_shows_rows_and_types() {
+    let served = served().await;
+    let client = served.connect().await;
+    assert_eq!(texts(&client, "SELECT label FROM flows").await, ["flow 1"]);
+    let row = client
+        .query_one(
+            "SELECT label, 1::bigint AS n, 1.5::double AS d, true AS t, CAST('2026-01-02T03:04:05' AS TIMESTAMP) AS at, \
+             NULL AS nothing, [1, 2] AS list, named_struct('a', 1) AS nested, CAST(1.25 AS DECIMAL(10, 2)) AS exact \
+             FROM flows",
+            &[],
+        )
+        .await
+        .unwrap();
+    let types: Vec<_> = row.columns().iter().map(|column| column.type_().clone()).collect();
+    let expected = [
+        Type::TEXT,
+        Type::INT8,
+        Type::FLOAT8,
+        Type::BOOL,
+        Type::TIMESTAMP,
+        Type::TEXT,
+        Type::INT8_ARRAY,
+        Type::TEXT,
+        Type::NUMERIC,
+    ];
+    assert_eq!(types, expected);
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, i64>(1), row.get::<_, f64>(2)), ("flow 1", 1, 1.5));
+    assert!(row.get::<_, bool>(3));
+    assert_eq!(row.get::<_, chrono::NaiveDateTime>(4).to_string(), "2026-01-02 03:04:05");
+    assert_eq!(row.get::<_, Option<&str>>(5), None);
+    assert_eq!(row.get::<_, Vec<i64>>(6), [1, 2]);
+    assert_eq!(row.get::<_, &str>(7), r#"{"a":1}"#);
+    for table in
+        texts(&client, "SELECT DISTINCT table_name FROM information_schema.tables WHERE table_schema = 'public'").await
+    {
+        client.query(&format!("SELECT * FROM {table}"), &[]).await.unwrap_or_else(|error| panic!("{table}: {error:?}"));
+        client.simple_query(&format!("SELECT * FROM {table}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_statement_takes_parameters_and_sees_what_is_new() {
+    let served = served().await;
+    let client = served.connect().await;
+    let statement = client.prepare("SELECT count(*), $2 FROM flows WHERE label <> $1 LIMIT $3").await.unwrap();
+    assert_eq!(statement.params(), [Type::TEXT, Type::TEXT, Type::INT8]);
+    assert_eq!(statement.columns()[0].type_(), &Type::INT8);
+    let count = async || client.query_one(&statement, &[&"none", &"x", &1_i64]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(count().await, 1);
+    served.world.put_flow(2).await;
+    assert_eq!(count().await, 2, "planned anew");
+    // What the client says its values are.
+    let statement = client.prepare_typed("SELECT $1 + 1, $2 IS NULL", &[Type::INT4, Type::FLOAT8]).await.unwrap();
+    let row = client.query_one(&statement, &[&41_i32, &None::<f64>]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (42, true));
+}
+
+#[tokio::test]
+async fn rows_are_fetched_in_parts_inside_a_transaction() {
+    let served = served().await;
+    let mut client = served.connect().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT * FROM generate_series(1, 10)", &[]).await.unwrap();
+    let mut values = Vec::new();
+    for expected in [4, 4, 2, 0] {
+        let rows = transaction.query_portal(&portal, 4).await.unwrap();
+        assert_eq!(rows.len(), expected);
+        values.extend(rows.iter().map(|row| row.get::<_, i64>(0)));
+    }
+    assert_eq!(values, (1..=10).collect::<Vec<_>>());
+    transaction.commit().await.unwrap();
+    assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_memory_is_streamed() {
+    let served = served().await;
+    let client = served.connect().await;
+    let rows = client.query_raw("SELECT * FROM generate_series(1, 2000000)", Vec::<String>::new()).await.unwrap();
+    let sum = rows.try_fold(0, async |sum, row| Ok(sum + row.get::<_, i64>(0))).await.unwrap();
+    assert_eq!(sum, 2_000_000 * 2_000_001 / 2);
+    assert_eq!(refusal(&client, "SELECT * FROM generate_series(1, 4000000)").await[..5], *"54000");
+}
+
+#[tokio::test]
+async fn an_earlier_state_can_be_asked() {
+    let served = served().await;
+    let first = served.world.state().seq();
+    let second = served.world.put_flow(2).await;
+    let client = served.connect().await;
+    let counts =
+        format!("SELECT count(*) FROM flows AS OF LSN {first}; SELECT count(*) FROM flows AS OF LSN {second};");
+    assert_eq!(texts(&client, &counts).await, ["1", "2"]);
+    let row = client.query_one(&format!("SELECT count(*) FROM flows AS OF LSN {first}"), &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1);
+    let system = format!("SELECT count(*), current_schema() FROM flows AS OF LSN {first}");
+    assert_eq!(texts(&client, &system).await, ["1"], "rewritten for PostgreSQL's functions");
+    assert_eq!(refusal(&client, "SELECT 1 AS OF LSN 999").await[..5], *"22023");
+}
+
+#[tokio::test]
+async fn whatever_is_no_query_is_refused_and_nothing_of_it_runs() {
+    let served = served().await;
+    let client = served.connect().await;
+    let file = served.world.path("x");
+    for (sql, expected) in [
+        (format!("COPY flows TO '{}'", file.display()), "25006"),
+        (format!("COPY (SELECT 1) TO '{}' STORED AS CSV", file.display()), "25006"),
+        ("COPY flows FROM STDIN".into(), "25006"),
+        (format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{}'", file.display()), "25006"),
+        ("CREATE TABLE t AS SELECT 1".into(), "25006"),
+        ("INSERT INTO raw.flows VALUES (1)".into(), "25006"),
+        ("DELETE FROM flows".into(), "25006"),
+        ("DROP TABLE flows".into(), "25006"),
+        ("SELECT 1; DROP TABLE flows".into(), "25006"),
+        ("SELECT 1 INTO t".into(), "25006"),
+        (format!("EXPLAIN ANALYZE COPY (SELECT 1) TO '{}'", file.display()), "25006"),
+        ("WITH x AS (SELECT 1) INSERT INTO flows SELECT * FROM x".into(), "25006"),
+        ("SET datafusion.execution.batch_size = 1".into(), "42501"),
+        ("SET LOCAL datafusion.catalog.information_schema = false".into(), "42501"),
+        ("PREPARE p AS SELECT 1".into(), "0A000"),
+        ("SELECT FROM WHERE".into(), "42601"),
+        ("SELECT * FROM nowhere".into(), "42P01"),
+        ("SELECT nothing FROM flows".into(), "42703"),
+        ("SELECT nofunction(1)".into(), "42883"),
+        ("SELECT 1 / (SELECT 0)".into(), "22012"),
+        (format!("SELECT * FROM '{}'", file.display()), "42P01"),
+        ("nonsense".into(), "42601"),
+    ] {
+        let refused = refusal(&client, &sql).await;
+        assert_eq!(refused[..5], *expected, "{sql}: {refused}");
+        let prepared = client.prepare(&sql).await;
+        if expected != "22012" {
+            let error = prepared.map(|_| ()).unwrap_err();
+            assert!([expected, "42601"].contains(&code(&error)), "{sql}, prepared: {error:?}");
+        }
+    }
+    assert!(!file.exists());
+    let large = "SHOW datafusion.execution.batch_size";
+    assert_eq!(refusal(&client, large).await[..5], *"42704", "{large}");
+    assert_eq!(texts(&client, "SELECT count(*) FROM flows").await, ["1"]);
+}
+
+#[tokio::test]
+async fn bombs_do_not_go_off() {
+    let served = served_with(|settings| settings.timeout = Duration::from_millis(500), 10).await;
+    let client = served.connect().await;
+    let parentheses = format!("SELECT {}1{}", "(".repeat(500_000), ")".repeat(500_000));
+    assert_eq!(refusal(&client, &parentheses).await[..5], *"54000");
+    let parentheses = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    assert_eq!(refusal(&client, &parentheses).await[..5], *"42601");
+    for bomb in [
+        ENDLESS,
+        "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000000) b WHERE a.value + b.value < 0",
+        "SELECT pg_backend_pid(), count(*) FROM generate_series(1, 100000000000) a WHERE a.value < 0",
+    ] {
+        let refused = refusal(&client, bomb).await;
+        assert!(refused.starts_with("57014") || refused.starts_with("53200"), "{bomb}: {refused}");
+    }
+    // Long, flat, and deep when it is read.
+    for word in ["+ 1 ", "OR label = 'pg_' "] {
+        let sum = format!("SELECT count(*) FROM flows WHERE label IS NULL {}", word.repeat(100));
+        let _ = client.simple_query(&sum).await;
+        let sum = format!("SELECT 1 FROM flows WHERE 1 = 1 {}", word.repeat(200_000 / word.len()));
+        let _ = client.simple_query(&sum).await;
+    }
+    assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_query_ends_when_it_is_cancelled() {
+    let served = served().await;
+    for extended in [false, true] {
+        let client = served.connect().await;
+        let cancel = client.cancel_token();
+        let mut query = std::pin::pin!(async {
+            if extended {
+                client.query(ENDLESS, &[]).await.map(|_| ())
+            } else {
+                client.simple_query(ENDLESS).await.map(|_| ())
+            }
+        });
+        // Until it meets a query that runs.
+        let error = loop {
+            tokio::select! {
+                ended = &mut query => break ended.unwrap_err(),
+                cancelled = cancel.cancel_query(NoTls) => cancelled.unwrap(),
+            }
+        };
+        assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED), "{error:?}");
+        assert_eq!(texts(&client, "SELECT 1").await, ["1"], "the connection goes on");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_under_way_end_when_they_are_cancelled() {
+    let served = served().await;
+    let client = served.connect().await;
+    let cancel = client.cancel_token();
+    let rows = client.query_raw("SELECT * FROM generate_series(1, 2999999)", Vec::<String>::new()).await.unwrap();
+    let mut rows = std::pin::pin!(rows);
+    rows.next().await.unwrap().unwrap();
+    cancel.cancel_query(NoTls).await.unwrap();
+    let ended = rows.try_for_each(async |_| Ok(())).await.unwrap_err();
+    assert_eq!(ended.code(), Some(&SqlState::QUERY_CANCELED));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_query() {
+    let change = |settings: &mut SqlSettings| {
+        settings.max_running = 1;
+        settings.patience = Duration::from_millis(20);
+    };
+    let served = served_with(change, 10).await;
+    let other = served.connect().await;
+    let client = served.connect().await;
+    let query = tokio::spawn(async move { client.simple_query(ENDLESS).await.map(|_| ()) });
+    let busy = async || matches!(other.simple_query("SELECT 1").await, Err(error) if code(&error) == "53300");
+    while !busy().await {}
+    query.abort();
+    while busy().await {}
+}
+
+#[tokio::test]
+async fn a_timeout_may_be_shorter_but_not_longer_than_the_servers() {
+    let served = served_with(|settings| settings.timeout = Duration::from_secs(2), 10).await;
+    let client = served.connect().await;
+    texts(&client, "SET statement_timeout = '50ms'").await;
+    assert!(refusal(&client, ENDLESS).await.contains("statement_timeout"));
+    texts(&client, "SET statement_timeout = '1h'").await;
+    assert!(refusal(&client, ENDLESS).await.contains("query.timeout"));
+}
+
+#[tokio::test]
+async fn drivers_and_dashboards_get_through_their_small_talk() {
+    let served = served().await;
+    let client = served.connect().await;
+    for (sql, expected) in [
+        ("SET extra_float_digits = 3; SET application_name = 'x'; SHOW application_name", "x"),
+        ("SET datestyle TO 'ISO'; SHOW datestyle", "ISO"),
+        ("SHOW transaction isolation level", "repeatable read"),
+        ("SHOW standard_conforming_strings", "on"),
+        ("SHOW search_path", "public"),
+        ("SELECT current_database()", "tamslake"),
+        ("SELECT current_schema()", "public"),
+        ("SELECT pg_catalog.version() LIKE 'PostgreSQL 16%'", "t"),
+        ("SELECT current_setting('server_version_num')", "160006"),
+        ("BEGIN; SELECT 1; COMMIT", "1"),
+        ("SELECT relname FROM pg_catalog.pg_class WHERE relname = 'flow_segments'", "flow_segments"),
+        ("SELECT nspname FROM pg_namespace WHERE nspname = 'public'", "public"),
+        ("SELECT typname FROM pg_type WHERE oid = 25", "text"),
+        ("SELECT 'flows'::regclass::oid > 0", "t"),
+    ] {
+        let found = texts(&client, sql).await;
+        assert!(found.iter().any(|text| text == expected), "{sql}: {found:?}");
+    }
+    assert_eq!(refusal(&client, "SET client_encoding TO 'LATIN1'").await[..5], *"0A000");
+    assert_eq!(refusal(&client, "SHOW nothing").await[..5], *"42704");
+    texts(&client, "").await;
+    texts(&client, " ; -- only this").await;
+}
+
+#[tokio::test]
+async fn a_failed_transaction_ends_with_a_rollback() {
+    let served = served().await;
+    let mut client = served.connect().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.simple_query("SELECT * FROM nowhere").await.unwrap_err();
+    transaction.rollback().await.unwrap();
+    assert_eq!(texts(&client, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so() {
+    let served = served_with(|_| {}, 2).await;
+    let first = served.connect().await;
+    let second = served.connect().await;
+    let error = served.try_connect().await.map(|_| ()).unwrap_err();
+    assert_eq!(code(&error), "53300");
+    // Those that are there can be cancelled all the same.
+    first.cancel_token().cancel_query(NoTls).await.unwrap();
+    drop(second);
+    while served.try_connect().await.is_err() {}
+}
+
+#[tokio::test]
+async fn what_is_prepared_has_a_bound() {
+    let served = served().await;
+    let client = served.connect().await;
+    let mut kept = Vec::new();
+    let error = loop {
+        match client.prepare(&format!("SELECT {}", kept.len())).await {
+            Ok(statement) => kept.push(statement),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(code(&error), "53400");
+    drop(kept);
+    while client.prepare("SELECT 'again'").await.is_err() {}
+}
+
+#[tokio::test]
+async fn hostile_messages_end_the_connection_and_nothing_else() {
+    let served = served().await;
+    let startup: &[u8] = b"\0\0\0\x1b\0\x03\0\0user\0me\0database\0x\0\0";
+    let mut startup = startup.to_vec();
+    startup[3] = u8::try_from(startup.len()).unwrap();
+    for message in [
+        // As long as a gigabyte.
+        &b"Q\x3f\xff\xff\xff"[..],
+        b"Q\0\0\0\0",
+        b"\xff\0\0\0\x04",
+        // Execute with an absurd count, of what is not there.
+        b"E\0\0\0\x09\0\x7f\xff\xff\xffX\0\0\0\x04",
+        b"B\0\0\0\x10\0\0\xff\xff\0\0\0\0\0\0\0X\0\0\0\x04",
+        b"d\0\0\0\x05xX\0\0\0\x04",
+    ] {
+        let mut socket = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+        socket.write_all(&startup).await.unwrap();
+        socket.write_all(message).await.unwrap();
+        let mut said = Vec::new();
+        // Either way of ending is one.
+        let _ = socket.read_to_end(&mut said).await;
+    }
+    let mut socket = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _ = socket.read_to_end(&mut Vec::new()).await;
+    assert_eq!(texts(&served.connect().await, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn stopping_lets_a_query_finish_and_sends_idle_clients_away() {
+    let served = served().await;
+    let idle = served.connect().await;
+    let client = served.connect().await;
+    let rows = client.query_raw("SELECT * FROM generate_series(1, 1000000)", Vec::<String>::new()).await.unwrap();
+    let mut rows = std::pin::pin!(rows);
+    rows.next().await.unwrap().unwrap();
+    served.stop.send(()).unwrap();
+    assert_eq!(rows.try_fold(1, async |count, _| Ok(count + 1)).await.unwrap(), 1_000_000);
+    served.serving.await.unwrap();
+    assert!(idle.simple_query("SELECT 1").await.is_err());
+    assert!(TcpStream::connect(("127.0.0.1", served.port)).await.is_err(), "nobody listens");
+}
