@@ -152,7 +152,6 @@ impl From<QueryError> for ApiError {
             E::Past(crate::catalog::PastError::Unreadable(cause)) => unreadable(cause),
             E::Past(_) => Self::bad_request("as_of_out_of_reach", text),
             E::TimedOut(_) => Self::bad_request("query_timeout", text),
-            E::TooDeep(_) => Self::bad_request("query_too_deep", text),
             E::TooLarge(_) => Self::bad_request("query_too_large", text),
             E::TooManyRows(_) => Self::bad_request("query_too_many_rows", text),
             E::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text).retry_after(1),

@@ -363,13 +363,14 @@ mod tests {
         let now = as_of::time("2026-11-24T15:00:00.5Z").unwrap();
         let (sql, used) = find("where-used").unwrap().sql(&values(&[("object_id", "a'; DROP --")]), now).unwrap();
         assert!(sql.contains("'a''; DROP --'"), "{sql}");
-        assert!(!sql.contains('$'), "{sql}");
+        assert!(!sql.contains("$object_id"), "{sql}");
         assert_eq!(used["object_id"], "a'; DROP --");
         for canned in all() {
             let given = canned.parameters.iter().filter(|parameter| parameter.required);
             let given: Vec<_> = given.map(|parameter| (parameter.name, "1")).collect();
-            if let Ok((sql, _)) = canned.sql(&values(&given), now) {
-                assert!(!sql.contains('$'), "{}: {sql}", canned.name);
+            let Ok((sql, used)) = canned.sql(&values(&given), now) else { continue };
+            for name in used.keys() {
+                assert!(!sql.contains(&format!("${name}")), "{} {name}: {sql}", canned.name);
             }
         }
     }

@@ -17,8 +17,6 @@ pub enum QueryError {
     NotAQuery(String),
     #[error("the query is {bytes} bytes long, and {limit} are taken (query.max_sql_bytes)")]
     TooLong { bytes: usize, limit: usize },
-    #[error("the query nests deeper than {0} levels: write lists with IN, or split it")]
-    TooDeep(usize),
     #[error("parameter {name}: {reason}")]
     Parameter { name: String, reason: String },
     #[error(transparent)]
@@ -26,7 +24,9 @@ pub enum QueryError {
     #[error("the query took longer than {} (query.timeout): ask for less, or export it", humantime::format_duration(*.0))]
     TimedOut(Duration),
     /// What it keeps at one time, in memory or on disk.
-    #[error("the query needs more memory or scratch space than it may have (query.memory, query.scratch): ask for less, or try the other engine. {0}")]
+    #[error(
+        "the query needs more memory or scratch space than it may have (query.memory, query.scratch): ask for less, or try the other engine. {0}"
+    )]
     TooLarge(String),
     #[error("the answer has more than {0} rows (query.max_rows): add a LIMIT, or export it")]
     TooManyRows(u64),
@@ -47,6 +47,8 @@ impl From<DataFusionError> for QueryError {
         match error.find_root() {
             DataFusionError::External(cause) if cause.is::<ReadError>() => Self::Unreadable(cause.to_string()),
             DataFusionError::ResourcesExhausted(_) => Self::TooLarge(text),
+            // Scratch space has no kind of its own.
+            _ if text.contains("max_temp_directory_size") => Self::TooLarge(text),
             DataFusionError::Internal(_) | DataFusionError::IoError(_) => Self::Internal(text),
             _ => Self::Wrong(text),
         }

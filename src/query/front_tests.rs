@@ -36,7 +36,6 @@ fn settings(scratch: &tempfile::TempDir) -> SqlSettings {
 }
 
 impl World {
-
     pub async fn with(change: impl FnOnce(&mut SqlSettings)) -> Self {
         let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let by_hand = ByHand::open(helpers::local(&folder), helpers::clock(1)).await;
@@ -78,7 +77,13 @@ async fn zz_by_hand() {
     for n in 2..5 {
         world.put_flow(n).await;
     }
-    for (postgres, sql) in [(false, "SELECT 1"), (true, "SELECT 1"), (false, "SELECT count(*) FROM flows"), (true, "SELECT count(*) FROM flows"), (true, "SELECT count(*) FROM pg_catalog.pg_class")] {
+    for (postgres, sql) in [
+        (false, "SELECT 1"),
+        (true, "SELECT 1"),
+        (false, "SELECT count(*) FROM flows"),
+        (true, "SELECT count(*) FROM flows"),
+        (true, "SELECT count(*) FROM pg_catalog.pg_class"),
+    ] {
         for round in 0..2 {
             let start = std::time::Instant::now();
             let runs = if round == 0 { 1 } else { 50 };
@@ -94,9 +99,21 @@ async fn zz_by_hand() {
     println!("serving");
     let grace = Duration::from_secs(1);
     tokio::join!(
-        postgres::serve(world.sql.clone(), pg, postgres::PostgresSettings { max_connections: 20, grace }, std::future::pending()),
-        flight::serve(world.sql.clone(), fl, flight::FlightSettings { max_connections: 20, grace }, std::future::pending()),
-    ).1.unwrap();
+        postgres::serve(
+            world.sql.clone(),
+            pg,
+            postgres::PostgresSettings { max_connections: 20, grace },
+            std::future::pending()
+        ),
+        flight::serve(
+            world.sql.clone(),
+            fl,
+            flight::FlightSettings { max_connections: 20, grace },
+            std::future::pending()
+        ),
+    )
+    .1
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

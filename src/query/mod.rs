@@ -8,6 +8,7 @@ mod backends;
 mod cancel;
 pub mod canned;
 mod datafusion;
+mod depth;
 mod duckdb;
 mod error;
 pub mod flight;

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::as_of;
 use super::backends::{self, Backend};
 use super::datafusion::{Session, SessionSettings};
+use super::depth;
 use super::duckdb::{Databases, DuckSettings};
 use super::error::QueryError;
 use super::params::Params;
@@ -189,6 +190,9 @@ impl Sql {
     pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
         let (sql, as_of) = self.read(&question)?;
         let engine = question.engine.unwrap_or(self.0.settings.engine);
+        if engine == Engine::DataFusion {
+            depth::check(&sql)?;
+        }
         let place = self.0.places.take(&question.caller).await?;
         let state = self.state(as_of).await?;
         let lsn = state.seq();
@@ -241,6 +245,7 @@ impl Sql {
     /// What an answer would look like, without asking for it.
     pub async fn describe(&self, question: Question) -> Result<Description, QueryError> {
         let (sql, as_of) = self.read(&question)?;
+        depth::check(&sql)?;
         let _place = self.0.places.take(&question.caller).await?;
         let state = self.state(as_of).await?;
         let inner = self.0.clone();

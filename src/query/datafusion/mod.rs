@@ -1,7 +1,6 @@
 //! A session of DataFusion over one state: tables, views, functions, limits. It may only read.
 
 mod coverage;
-mod depth;
 mod functions;
 mod patient;
 mod postgres;
@@ -21,7 +20,6 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -100,15 +98,7 @@ impl Session {
     }
 
     async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
-        let state = self.context.state();
-        let dialect = state.config().options().sql_parser.dialect;
-        let statement = state.sql_to_statement(sql, &dialect)?;
-        if let Statement::Statement(statement) = &statement
-            && depth::is_too_deep(statement)
-        {
-            return Err(QueryError::TooDeep(depth::MOST));
-        }
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = self.context.state().create_logical_plan(sql).await?;
         only_reads().verify_plan(&plan).map_err(read_only)?;
         Ok(plan)
     }

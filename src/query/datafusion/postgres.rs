@@ -1,21 +1,26 @@
 //! PostgreSQL's system tables and functions, for sessions that ask for them. What is the same in all of them is made once.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::DataType;
-use datafusion::catalog::TableFunctionImpl;
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, TableFunctionImpl};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::TableType;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
     PgCatalogSchemaProvider, PgCatalogStaticTables, setup_pg_catalog,
 };
+use futures::FutureExt;
 
 use super::CATALOG;
 
@@ -49,16 +54,17 @@ pub fn default_setting(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Tables and functions that no session changes.
+/// What no session changes.
 struct Fixed {
-    tables: Arc<PgCatalogStaticTables>,
+    /// One for all sessions: a client asks with one query for the number of a table, and uses it in the next.
+    schema: Arc<dyn SchemaProvider>,
     functions: Vec<Arc<ScalarUDF>>,
     table_functions: Vec<(String, Arc<dyn TableFunctionImpl>)>,
 }
 
 impl Fixed {
-    /// Taken from a session that has them, and has nothing else.
-    fn make() -> Result<Self> {
+    /// Functions are taken from a session that has them, and has nothing else; names of tables from one of ours.
+    fn make(ours: &SessionContext) -> Result<Self> {
         let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, super::SCHEMA);
         let plain = SessionContext::new_with_config(config.clone()).state();
         let context = SessionContext::new_with_config(config);
@@ -75,18 +81,81 @@ impl Fixed {
             .iter()
             .map(|(name, function)| (name.clone(), function.function().clone()))
             .collect();
-        Ok(Self { tables: Arc::new(PgCatalogStaticTables::try_new()?), functions, table_functions })
+        let listing = async {
+            let mut listing = Listing::default();
+            listing.add(ours, |_| true).await?;
+            listing.add(&context, |schema| schema == SYSTEM).await?;
+            Ok::<_, DataFusionError>(listing)
+        };
+        // Views are planned from memory: nothing is waited for.
+        let listing = listing.now_or_never();
+        let listing = listing.ok_or_else(|| DataFusionError::Internal("listing the tables would wait".into()))??;
+        let tables = Arc::new(PgCatalogStaticTables::try_new()?);
+        let schema = PgCatalogSchemaProvider::try_new(listing, tables, EmptyContextProvider)?;
+        Ok(Self { schema: Arc::new(schema), functions, table_functions })
+    }
+}
+
+const SYSTEM: &str = "pg_catalog";
+
+/// The tables of each schema, which are the same in all states.
+#[derive(Debug, Clone, Default)]
+struct Listing(BTreeMap<String, BTreeMap<String, (SchemaRef, TableType)>>);
+
+impl Listing {
+    async fn add(&mut self, context: &SessionContext, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(all) = context.catalog(CATALOG) else { return Ok(()) };
+        for name in all.schema_names().into_iter().filter(|name| is_wanted(name)) {
+            let Some(schema) = all.schema(&name) else { continue };
+            let tables = self.0.entry(name).or_default();
+            for name in schema.table_names() {
+                if let Some(table) = schema.table(&name).await? {
+                    tables.insert(name, (table.schema(), table.table_type()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tables(&self, catalog: &str, schema: &str) -> Option<&BTreeMap<String, (SchemaRef, TableType)>> {
+        self.0.get(schema).filter(|_| catalog == CATALOG)
+    }
+}
+
+#[async_trait]
+impl CatalogInfo for Listing {
+    async fn catalog_names(&self) -> Result<Vec<String>> {
+        Ok(vec![CATALOG.to_owned()])
+    }
+
+    async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
+        Ok((catalog == CATALOG).then(|| self.0.keys().cloned().collect()))
+    }
+
+    async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {
+        Ok(self.tables(catalog, schema).map(|tables| tables.keys().cloned().collect()))
+    }
+
+    async fn table_schema(&self, catalog: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>> {
+        Ok(self.tables(catalog, schema).and_then(|tables| tables.get(table)).map(|(shape, _)| shape.clone()))
+    }
+
+    async fn table_type(&self, catalog: &str, schema: &str, table: &str) -> Result<Option<TableType>> {
+        Ok(self.tables(catalog, schema).and_then(|tables| tables.get(table)).map(|(_, kind)| *kind))
     }
 }
 
 pub fn register(context: &SessionContext) -> Result<()> {
-    static FIXED: LazyLock<Result<Fixed, String>> =
-        LazyLock::new(|| Fixed::make().map_err(|error| error.strip_backtrace()));
-    let fixed = FIXED.as_ref().map_err(|error| DataFusionError::Internal(error.clone()))?;
-    let catalogs = context.state().catalog_list().clone();
-    let schema = PgCatalogSchemaProvider::try_new(catalogs, fixed.tables.clone(), EmptyContextProvider)?;
+    static FIXED: OnceLock<Fixed> = OnceLock::new();
+    let fixed = match FIXED.get() {
+        Some(fixed) => fixed,
+        None => {
+            let made = Fixed::make(context)?;
+            FIXED.get_or_init(|| made)
+        }
+    };
     let all = context.catalog(CATALOG).ok_or_else(|| DataFusionError::Internal("a session has no catalogue".into()))?;
-    all.register_schema("pg_catalog", Arc::new(schema))?;
+    all.register_schema(SYSTEM, fixed.schema.clone())?;
     for function in &fixed.functions {
         context.register_udf(function.as_ref().clone());
     }
@@ -116,8 +185,14 @@ fn more_functions() -> Vec<Arc<ScalarUDF>> {
         ("pg_get_functiondef", text(None)),
         ("pg_get_serial_sequence", text(None)),
         ("pg_tablespace_location", text(None)),
+        ("pg_size_pretty", text(None)),
+        ("json_build_object", text(None)),
+        ("to_regtype", ScalarValue::Int32(None)),
+        ("to_regclass", ScalarValue::Int32(None)),
+        ("to_regnamespace", ScalarValue::Int32(None)),
         ("pg_is_in_recovery", ScalarValue::Boolean(Some(false))),
         ("pg_function_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_collation_is_visible", ScalarValue::Boolean(Some(true))),
         ("pg_type_is_visible", ScalarValue::Boolean(Some(true))),
     ];
     let constants =

@@ -7,7 +7,7 @@ use crate::query::QueryError;
 pub fn of_query(failed: QueryError) -> Status {
     let text = failed.to_string();
     match failed {
-        QueryError::Wrong(_) | QueryError::TooDeep(_) | QueryError::TooLong { .. } | QueryError::Parameter { .. } | QueryError::Past(_) => {
+        QueryError::Wrong(_) | QueryError::TooLong { .. } | QueryError::Parameter { .. } | QueryError::Past(_) => {
             Status::invalid_argument(text)
         }
         QueryError::NotAQuery(_) => Status::permission_denied(text),

@@ -203,7 +203,7 @@ async fn failures_have_their_codes() {
         (&long, Code::InvalidArgument),
         ("DROP TABLE flows", Code::PermissionDenied),
         ("INSERT INTO flows SELECT * FROM flows", Code::PermissionDenied),
-        (&format!("COPY (SELECT 1) TO '{}'", file.display()), Code::PermissionDenied),
+        (&format!("COPY (SELECT 1) TO '{}' STORED AS CSV", file.display()), Code::PermissionDenied),
         ("SET datafusion.execution.batch_size = 1", Code::PermissionDenied),
     ] {
         for engine in ["datafusion", "duckdb"] {

@@ -30,7 +30,7 @@ pub fn of_query(failed: QueryError) -> PgWireError {
     let code = match &failed {
         QueryError::Wrong(text) => wrong(text),
         QueryError::NotAQuery(_) => READ_ONLY,
-        QueryError::TooLong { .. } | QueryError::TooDeep(_) | QueryError::TooManyRows(_) => "54000",
+        QueryError::TooLong { .. } | QueryError::TooManyRows(_) => "54000",
         QueryError::Parameter { .. } | QueryError::Past(_) => WRONG_PARAMETER,
         QueryError::TimedOut(_) => CANCELLED,
         QueryError::TooLarge(_) => "53200",

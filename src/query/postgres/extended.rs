@@ -56,7 +56,7 @@ impl QueryParser for Front {
             Statement::Query(sql) => {
                 let question = self.question(&*session(client)?, &sql)?;
                 let described = self.sql.describe(question.clone()).await.map_err(of_query)?;
-                let params = parameter_types(&described)?;
+                let params = parameter_types(&sql, &described)?;
                 Ok(Some(Prepared::Query { question, columns: rows::shown(&described.schema), params }))
             }
             Statement::Talk(talk) => Ok(Some(Prepared::Talk(talk))),
@@ -81,7 +81,7 @@ impl QueryParser for Front {
     }
 }
 
-fn parameter_types(described: &Description) -> PgWireResult<Vec<Type>> {
+fn parameter_types(sql: &str, described: &Description) -> PgWireResult<Vec<Type>> {
     let mut types = Vec::new();
     for (name, kind) in &described.params {
         let number = name.parse::<usize>().ok().filter(|number| (1..=MAX_PARAMS).contains(number));
@@ -92,7 +92,10 @@ fn parameter_types(described: &Description) -> PgWireResult<Vec<Type>> {
             types.resize(number, Type::TEXT);
         }
         if let Some(place) = types.get_mut(number - 1) {
-            *place = rows::parameter_type(kind.as_ref());
+            *place = match kind {
+                None if statement::is_count(sql, name) => Type::INT8,
+                kind => rows::parameter_type(kind.as_ref()),
+            };
         }
     }
     Ok(types)

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::errors::{CANCELLED, PROTOCOL, error, fatal, of_query};
 use super::session::{Cancels, Session};
 use super::{rows, statement, talk};
-use crate::query::{Answer, Engine, Question, Sql, as_of};
+use crate::query::{Answer, Engine, Question, Sql, as_of, depth};
 
 /// What all connections share.
 pub struct Front {
@@ -48,10 +48,12 @@ impl Front {
             return Ok(question);
         }
         let (bare, as_of) = as_of::split(sql).map_err(of_query)?;
+        depth::check(bare).map_err(of_query)?;
+        let said = statement::in_other_words(bare);
         // What it cannot read is for DataFusion to judge.
-        let sql = match self.compatibility.parse(bare).as_deref() {
+        let sql = match self.compatibility.parse(&said).as_deref() {
             Ok([statement]) => statement.to_string(),
-            _ => bare.to_owned(),
+            _ => said,
         };
         Ok(Question { sql, as_of, postgres: true, ..question })
     }

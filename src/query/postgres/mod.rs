@@ -108,11 +108,13 @@ async fn converse(socket: TcpStream, front: Arc<Front>, closing: CancellationTok
     let session = Session::new(caller, peer.gone.clone(), front.cancels.clone());
     socket.session_extensions().insert(session);
     let mut startup = pin!(tokio::time::sleep(STARTUP));
+    // Messages of prepared statements belong together until the client says that it waits.
+    let mut midway = false;
     loop {
         let starting = is_starting(&socket);
         let message = tokio::select! {
             biased;
-            () = closing.cancelled() => {
+            () = closing.cancelled(), if !midway => {
                 let error = fatal(SHUTTING_DOWN, "the server is stopping: connect again in a while");
                 return process_error(&mut socket, error, false).await;
             }
@@ -132,6 +134,7 @@ async fn converse(socket: TcpStream, front: Arc<Front>, closing: CancellationTok
             return Ok(());
         }
         let extended = message.is_extended_query();
+        midway = extended && !matches!(message, PgWireFrontendMessage::Sync(_));
         let cancelling = matches!(message, PgWireFrontendMessage::CancelRequest(_));
         let (extended_queries, copies) = (Arc::new(Extended(front.clone())), Arc::new(NoopHandler));
         let done = process_message(

@@ -55,7 +55,7 @@ async fn pump(
             let _ = refused.set(reason);
             break;
         }
-        if to.write_all(bytes).await.is_err() {
+        if to.write_all(bytes).await.is_err() || messages.farewell {
             break;
         }
     }
@@ -71,11 +71,13 @@ struct Messages {
     head: Vec<u8>,
     /// Bytes of this message that are still to come.
     left: usize,
+    /// The client has said that it goes; it may keep the connection until its query ends.
+    farewell: bool,
 }
 
 impl Messages {
     fn new(largest: usize) -> Self {
-        Self { largest, introduced: false, head: Vec::with_capacity(8), left: 0 }
+        Self { largest, introduced: false, head: Vec::with_capacity(8), left: 0, farewell: false }
     }
 
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), String> {
@@ -111,6 +113,7 @@ impl Messages {
         if length < counted || length > largest {
             return Err(format!("a message of {length} bytes was announced, and {largest} are taken"));
         }
+        self.farewell = self.introduced && self.head.first() == Some(&b'X');
         // Wishes for encryption, and to cancel, come before the introduction.
         let before = 80_877_102..=80_877_104;
         self.introduced = self.introduced || !before.contains(&number(4));
