@@ -122,6 +122,7 @@ impl App {
                 heartbeat: config.events.heartbeat.0,
                 closing: closing.subscribe(),
             },
+            exports: None,
         });
         let (stop_collector, stop) = watch::channel(false);
         let deleter = tokio::spawn(run_deleter(tams.clone(), stop.clone()));

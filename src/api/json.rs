@@ -77,6 +77,26 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
+/// The JSON body of a request that no handler of poem-openapi takes.
+pub async fn body_of<T: DeserializeOwned>(request: &mut Request) -> Result<T, ApiError> {
+    let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0).min(MAX_SINGLE);
+    let mut body = stream(request.take_body());
+    let bytes = match check_headers(request.headers()) {
+        Ok(()) => match room(request, limit) {
+            Ok(_room) => read(&mut body, request.headers(), limit).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    match bytes {
+        Ok(bytes) => parse_at(&bytes, &["body"]),
+        Err(error) => {
+            drain(request.headers(), &mut body).await;
+            Err(error)
+        }
+    }
+}
+
 /// Whether a body may be a long list.
 fn is_bulk(path: &str) -> bool {
     path.ends_with("/segments") || path.ends_with("/storage")

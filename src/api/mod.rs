@@ -15,6 +15,7 @@ mod dialect;
 mod docs;
 mod error;
 mod events;
+mod exports;
 mod flow_properties;
 mod flows;
 mod front;
@@ -51,6 +52,7 @@ use tokio::sync::Semaphore;
 use crate::catalog::State;
 use crate::media::UrlSigner;
 use crate::operations::Tams;
+use crate::query::export::Exports;
 use error::ApiError;
 
 pub use docs::{operation_ids, specification};
@@ -62,6 +64,8 @@ pub struct Api {
     pub signer: UrlSigner,
     pub settings: HttpSettings,
     pub events: Events,
+    /// `None` where the server makes none.
+    pub exports: Option<Exports>,
 }
 
 #[derive(Clone)]
@@ -140,6 +144,10 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
         .at("/media/:object_id", media::methods(api.clone()))
         .at("/events", events::sse(api.clone()))
         .at("/events/ws", events::websocket(api.clone()))
+        .at("/exports", exports::all(api.exports.clone()))
+        .at("/exports/:id", exports::one(api.exports.clone()))
+        .at("/exports/:id/manifest", exports::manifest(api.exports.clone()))
+        .at("/exports/:id/files/*name", exports::file(api.exports.clone()))
         .at("/_tamslake/flush", publish::flush(api.clone()));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),

@@ -262,6 +262,41 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// A catalogue that is there, to be read, also while a server writes to it: it shows the state that this call finds and
+    /// earlier ones, and takes no commits. Nothing is made or changed.
+    pub async fn open_to_read(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        settings: CatalogSettings,
+    ) -> Result<Self, OpenError> {
+        let log = existing_log(store, clock).await?;
+        let recovered = recovery::recover_beside(&log).await?;
+        let opened = Opened {
+            catalogue: hex(&log.catalogue),
+            created: false,
+            checkpoint: recovered.checkpoint,
+            replayed: recovered.replayed,
+        };
+        // Nobody receives: whoever wants to write is told that the catalogue is closed.
+        let (queue, _) = mpsc::channel(1);
+        let shared = Shared {
+            feed: Feed::new(log.clone(), recovered.state.seq),
+            current: Arc::new(ArcSwap::from_pointee(recovered.state)),
+            room: Arc::new(Semaphore::new(1)),
+            queue_bytes: 1,
+            halted: watch::Sender::new(None),
+            // There is no newer state to be asked for.
+            exclusive: true,
+            opened,
+            cache: PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes),
+            orders: Maintenance::new(log.clone(), settings, 0).senders.clone(),
+            running: Arc::new(Semaphore::new(MAINTENANCE_THREADS)),
+            needed: NeededFiles::default(),
+            log,
+        };
+        Ok(Self { queue, shared: Arc::new(shared) })
+    }
+
     /// The catalogue and its committer, which does not run yet.
     async fn recover(
         store: Arc<dyn Store>,

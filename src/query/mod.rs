@@ -10,6 +10,7 @@ pub mod canned;
 mod datafusion;
 mod duckdb;
 mod error;
+pub mod export;
 pub mod output;
 mod params;
 mod places;
