@@ -262,41 +262,6 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// A catalogue that is there, to be read, also while a server writes to it: it shows the state that this call finds and
-    /// earlier ones, and takes no commits. Nothing is made or changed.
-    pub async fn open_to_read(
-        store: Arc<dyn Store>,
-        clock: Clock,
-        settings: CatalogSettings,
-    ) -> Result<Self, OpenError> {
-        let log = existing_log(store, clock).await?;
-        let recovered = recovery::recover_beside(&log).await?;
-        let opened = Opened {
-            catalogue: hex(&log.catalogue),
-            created: false,
-            checkpoint: recovered.checkpoint,
-            replayed: recovered.replayed,
-        };
-        // Nobody receives: whoever wants to write is told that the catalogue is closed.
-        let (queue, _) = mpsc::channel(1);
-        let shared = Shared {
-            feed: Feed::new(log.clone(), recovered.state.seq),
-            current: Arc::new(ArcSwap::from_pointee(recovered.state)),
-            room: Arc::new(Semaphore::new(1)),
-            queue_bytes: 1,
-            halted: watch::Sender::new(None),
-            // There is no newer state to be asked for.
-            exclusive: true,
-            opened,
-            cache: PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes),
-            orders: Maintenance::new(log.clone(), settings, 0).senders.clone(),
-            running: Arc::new(Semaphore::new(MAINTENANCE_THREADS)),
-            needed: NeededFiles::default(),
-            log,
-        };
-        Ok(Self { queue, shared: Arc::new(shared) })
-    }
-
     /// The catalogue and its committer, which does not run yet.
     async fn recover(
         store: Arc<dyn Store>,
@@ -354,6 +319,41 @@ impl Catalog {
             Shared { log, current, room, queue_bytes, halted, exclusive, feed, opened, cache, orders, running, needed };
         let catalog = Self { queue, shared: Arc::new(shared) };
         Ok((catalog, committer, maintenance))
+    }
+
+    /// The catalogue as it is now, to be asked and not to be changed: beside a server that may go on. Commits are refused.
+    pub async fn open_read_only(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        settings: CatalogSettings,
+    ) -> Result<Self, OpenError> {
+        let log = existing_log(store, clock).await?;
+        let recovered = recovery::recover_beside(&log).await?;
+        let opened = Opened {
+            catalogue: hex(&log.catalogue),
+            created: false,
+            checkpoint: recovered.checkpoint,
+            replayed: recovered.replayed,
+        };
+        let feed = Feed::new(log.clone(), recovered.state.seq);
+        let (queue, _) = mpsc::channel(1);
+        let orders = Maintenance::new(log.clone(), settings.clone(), 0).senders;
+        let shared = Shared {
+            current: Arc::new(ArcSwap::from_pointee(recovered.state)),
+            room: Arc::new(Semaphore::new(0)),
+            queue_bytes: 0,
+            halted: watch::Sender::new(Some("it is open for reading only".into())),
+            // Nobody has to be asked for the newest state: it is the one that was read.
+            exclusive: true,
+            feed,
+            opened,
+            cache: PageCache::new(log.store.clone(), settings.index_cache_bytes, settings.page_cache_bytes),
+            orders,
+            running: Arc::new(Semaphore::new(0)),
+            needed: NeededFiles::default(),
+            log,
+        };
+        Ok(Self { queue, shared: Arc::new(shared) })
     }
 
     /// The events of all commits, from the log.

@@ -109,7 +109,7 @@ async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Mani
     super::work::refuse_within(&args.to, &dir)?;
     let store = LocalStore::open_read_only(Places::of(&dir).catalog).context("there is no catalogue to export")?;
     let clock = Clock::system();
-    let catalog = Catalog::open_to_read(Arc::new(store), clock.clone(), CatalogSettings::default()).await?;
+    let catalog = Catalog::open_read_only(Arc::new(store), clock.clone(), CatalogSettings::default()).await?;
     let is_empty = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_none());
     let target = Folder::new(&args.to)?;
     let sql = Sql::new(catalog, settings(&target), Arc::new(Vec::new))?;
