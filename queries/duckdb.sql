@@ -1,6 +1,6 @@
--- What makes the catalogue's tables pleasant in DuckDB: functions for the times of TAMS, and the views of queries/views/.
+-- What makes the catalogue's tables pleasant in DuckDB: functions for the times of TAMS. The views of queries/views/
+-- need them, and queries/duckdb-tables.sql needs those: `tamslake sql --duckdb-setup` prints all three, in this order.
 --
--- Run it where the schema raw has the catalogue's tables; queries/README.md shows that for the published Delta tables.
 -- Set the time zone to UTC first (SET TimeZone = 'UTC'): in another one, days and the ages of things come out wrong.
 -- The server offers the same functions and views in DataFusion.
 
@@ -172,21 +172,3 @@ CREATE OR REPLACE MACRO utc_to_tai_seconds(utc) AS (
     END
     FROM (SELECT CAST(floor(epoch_us(utc) / 1e6) AS BIGINT) AS s)
 );
-
--- Gaps of all Flows that are longer than some seconds: FROM gaps(0.5).
-CREATE OR REPLACE MACRO gaps(tolerance_seconds) AS TABLE
-    SELECT flow_id, timerange_text(before_seconds, before_nanoseconds, NOT before_inclusive,
-            start_seconds, start_nanoseconds, NOT start_inclusive) AS timerange, gap_seconds
-    FROM (
-        SELECT *, (start_seconds - before_seconds) + (start_nanoseconds - before_nanoseconds) / 1e9 AS gap_seconds
-        FROM (
-            SELECT flow_id, start_seconds, start_nanoseconds, start_inclusive,
-                lag(end_seconds) OVER w AS before_seconds,
-                lag(end_nanoseconds) OVER w AS before_nanoseconds,
-                lag(end_inclusive) OVER w AS before_inclusive
-            FROM flow_coverage
-            WINDOW w AS (PARTITION BY flow_id ORDER BY start_seconds, start_nanoseconds, start_inclusive DESC)
-        )
-    )
-    WHERE gap_seconds > tolerance_seconds
-    ORDER BY gap_seconds DESC, flow_id, before_seconds, before_nanoseconds, start_seconds, start_nanoseconds;

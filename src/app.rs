@@ -17,10 +17,13 @@ use tokio::task::JoinHandle;
 use crate::api::{self, Api, Events, HttpSettings, WebhookShaper};
 use crate::catalog::{Catalog, CatalogSettings, LocalStore, OpenError, StoreError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, QueryEngine};
 use crate::events::{Delivery, EventSettings, Poster, PosterError, Targets, Vault, run_delivery};
 use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
-use crate::operations::{OperationError, Settings, Tams, ensure_storage_id, run_collector, run_deleter};
+use crate::operations::{
+    OperationError, Settings, Tams, ensure_storage_id, run_collector, run_deleter, storage_backends,
+};
+use crate::query::{Backend, Engine, Sql, SqlSettings};
 
 /// Requests at one time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
@@ -55,6 +58,8 @@ pub enum AppError {
     Poster(#[from] PosterError),
     #[error("the cipher for the secrets of webhooks does not take its key")]
     Cipher,
+    #[error("the threads of queries do not start: {0}")]
+    Threads(std::io::Error),
     #[error("serving stopped: {0}")]
     Serve(std::io::Error),
 }
@@ -112,6 +117,7 @@ impl App {
         let poster = Arc::new(Poster::new(&events, targets, vault.ok_or(AppError::Cipher)?)?);
         let closing = watch::Sender::new(false);
         let api = Arc::new(Api {
+            sql: sql(&tams, &config).map_err(AppError::Threads)?,
             tams: tams.clone(),
             signer: UrlSigner::new(key),
             settings: http_settings(&config, key),
@@ -233,7 +239,7 @@ pub struct Listening {
     pub address: SocketAddr,
 }
 
-fn catalog_settings(config: &Config) -> CatalogSettings {
+pub fn catalog_settings(config: &Config) -> CatalogSettings {
     let catalog = &config.catalog;
     CatalogSettings {
         checkpoint_entries: catalog.checkpoint_entries,
@@ -251,6 +257,57 @@ fn catalog_settings(config: &Config) -> CatalogSettings {
         merge_runs: catalog.merge_runs,
         publish_interval: catalog.publish_interval.0,
     }
+}
+
+/// What queries may do.
+pub fn sql_settings(config: &Config, scratch: PathBuf) -> SqlSettings {
+    let query = &config.query;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    SqlSettings {
+        engine: match query.engine {
+            QueryEngine::DataFusion => Engine::DataFusion,
+            QueryEngine::DuckDb => Engine::DuckDb,
+        },
+        threads: if query.threads == 0 { processors } else { query.threads },
+        timeout: query.timeout.0,
+        memory_bytes: query.memory.0,
+        scratch: scratch,
+        scratch_bytes: query.scratch.0,
+        max_rows: query.max_rows,
+        max_sql_bytes: query.max_sql.as_usize(),
+        max_running: query.max_running,
+        max_running_of_caller: query.max_running_of_caller,
+        patience: query.patience.0,
+    }
+}
+
+/// SQL over the catalogue, with room for what does not fit into memory beside it.
+fn sql(tams: &Arc<Tams>, config: &Config) -> std::io::Result<Sql> {
+    let scratch = config.data.dir.join("scratch");
+    // What a crash left there is of no use to anybody.
+    if let Err(error) = std::fs::remove_dir_all(&scratch)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    std::fs::create_dir_all(&scratch)?;
+    let settings = sql_settings(config, std::path::absolute(scratch)?);
+    let known = tams.clone();
+    let backends = move || {
+        let space = known.media.space().ok();
+        let backend = |backend: crate::operations::StorageBackend| Backend {
+            id: backend.id.to_string(),
+            label: Some(backend.label),
+            provider: Some(backend.provider),
+            region: None,
+            product: Some(backend.store_product),
+            is_default: backend.default_storage,
+            capacity_bytes: space.map(|space| space.capacity),
+            free_bytes: space.map(|space| space.free),
+        };
+        storage_backends(&known, &known.catalog.snapshot()).into_iter().map(backend).collect()
+    };
+    Sql::new(tams.catalog.clone(), settings, Arc::new(backends))
 }
 
 fn event_settings(config: &Config) -> EventSettings {

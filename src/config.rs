@@ -16,6 +16,8 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Longer ones leave the range of dates when they are added to now.
 const LONGEST_SPAN: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// DuckDB does not start with much less.
+const SMALLEST_QUERY_MEMORY: u64 = 64 << 20;
 const SHORTEST_RETENTION: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -26,6 +28,7 @@ pub struct Config {
     pub cors: Cors,
     pub media: Media,
     pub catalog: Catalog,
+    pub query: Query,
     pub events: Events,
     pub log: Log,
 }
@@ -85,6 +88,34 @@ pub struct Catalog {
     pub page_cache_bytes: Size,
     pub merge_runs: usize,
     pub publish_interval: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    pub engine: QueryEngine,
+    /// 0 for as many as there are processors.
+    pub threads: usize,
+    pub timeout: Span,
+    pub memory: Size,
+    pub scratch: Size,
+    pub max_rows: u64,
+    pub max_sql: Size,
+    pub max_running: usize,
+    pub max_running_of_caller: usize,
+    pub patience: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres_listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flight_listen: Option<SocketAddr>,
+    pub max_connections: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryEngine {
+    DataFusion,
+    DuckDb,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,6 +202,26 @@ impl Default for Catalog {
             page_cache_bytes: Size(160 << 20),
             merge_runs: 6,
             publish_interval: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            engine: QueryEngine::DataFusion,
+            threads: 0,
+            timeout: Span(Duration::from_secs(60)),
+            memory: Size(512 << 20),
+            scratch: Size(4 << 30),
+            max_rows: 1_000_000,
+            max_sql: Size(256 << 10),
+            max_running: 4,
+            max_running_of_caller: 4,
+            patience: Span(Duration::from_secs(10)),
+            postgres_listen: None,
+            flight_listen: None,
+            max_connections: 64,
         }
     }
 }
@@ -262,6 +313,16 @@ impl Config {
         }
         if events.heartbeat.0 >= self.http.idle_timeout.0 {
             return wrong("events.heartbeat", "must be less than http.idle_timeout, or streams are taken for dead");
+        }
+        let query = &self.query;
+        if query.timeout.0.is_zero() || query.max_rows == 0 || query.max_running == 0 || query.max_connections == 0 {
+            return wrong("query", "timeout, max_rows, max_running and max_connections must be more than 0");
+        }
+        if query.max_running_of_caller == 0 || query.max_running_of_caller > query.max_running {
+            return wrong("query.max_running_of_caller", "must be from 1 to query.max_running");
+        }
+        if query.memory.0 < SMALLEST_QUERY_MEMORY {
+            return wrong("query.memory", "must be at least 64 MiB");
         }
         let catalog = &self.catalog;
         if catalog.log_retention.0 < SHORTEST_RETENTION {

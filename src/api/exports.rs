@@ -7,13 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::{ApiError, Detail, DetailKind, Place};
-use super::json::{JSON, body_of};
+use super::json::{JSON, read_json};
 use super::media::respond;
 use super::routes::Methods;
+use super::sql::caller;
 use super::status::{busy, internal};
-use crate::catalog::PastError;
 use crate::media::MediaFile;
-use crate::query::QueryError;
 use crate::query::export::{ExportError, ExportFormat, ExportRequest, Exports};
 
 /// Exports that a list shows, the newest.
@@ -38,9 +37,8 @@ pub fn all(exports: Option<Exports>) -> Methods {
 }
 
 async fn create(exports: &Exports, mut request: Request) -> Result<Response, ApiError> {
-    let wanted: ExportRequest = body_of(&mut request).await?;
-    let caller = request.remote_addr().as_socket_addr().map(|address| address.ip().to_string());
-    let job = exports.create(wanted, &caller.unwrap_or_default()).await?;
+    let wanted: ExportRequest = read_json(&mut request).await?;
+    let job = exports.create(wanted, &caller(&request)).await?;
     let mut response = reply(StatusCode::ACCEPTED, &job)?;
     // An id is a UUID, which a header can hold.
     if let Ok(place) = HeaderValue::try_from(format!("/exports/{}", job.id)) {
@@ -134,7 +132,7 @@ impl From<ExportError> for ApiError {
         let text = error.to_string();
         match error {
             ExportError::Wrong { key, reason } => value(key, reason),
-            ExportError::Query(error) => of_query(error),
+            ExportError::Query(error) => error.into(),
             ExportError::NotFound(_) => Self::not_found(text),
             ExportError::NotDone { .. } => Self::new(StatusCode::CONFLICT, "export_not_done", text),
             ExportError::Busy(_) => busy(&text),
@@ -151,20 +149,6 @@ impl From<ExportError> for ApiError {
             | ExportError::OtherExport(_)
             | ExportError::Encode(_) => internal(error),
         }
-    }
-}
-
-/// Of the question of an export.
-fn of_query(error: QueryError) -> ApiError {
-    let text = error.to_string();
-    match error {
-        QueryError::Wrong(_) | QueryError::NotAQuery(_) | QueryError::TooLong { .. } => value("sql", text),
-        QueryError::Parameter { .. } => value("as_of", text),
-        QueryError::Past(PastError::Commit(error)) | QueryError::Catalogue(error) => error.into(),
-        QueryError::Past(PastError::Unreadable(_)) | QueryError::Unreadable(_) | QueryError::Internal(_) => internal(text),
-        QueryError::Past(_) => value("as_of", text),
-        QueryError::TimedOut(_) | QueryError::TooLarge(_) | QueryError::TooManyRows(_) => value("sql", text),
-        QueryError::Busy => busy(&text),
     }
 }
 

@@ -77,9 +77,9 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
-/// The JSON body of a request that no handler of poem-openapi takes.
-pub async fn body_of<T: DeserializeOwned>(request: &mut Request) -> Result<T, ApiError> {
-    let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0).min(MAX_SINGLE);
+/// The JSON body of a request that has no place in the document, read as [`JsonBody`] is.
+pub async fn read_json<T: DeserializeOwned>(request: &mut Request) -> Result<T, ApiError> {
+    let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0);
     let mut body = stream(request.take_body());
     let bytes = match check_headers(request.headers()) {
         Ok(()) => match room(request, limit) {

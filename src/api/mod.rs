@@ -7,6 +7,7 @@
 #[macro_use]
 mod wire;
 
+mod analytics;
 mod compression;
 mod cors;
 mod cursor;
@@ -37,6 +38,7 @@ mod segments;
 mod service;
 mod source_properties;
 mod sources;
+mod sql;
 mod status;
 mod storage;
 mod storage_backends;
@@ -53,6 +55,7 @@ use crate::catalog::State;
 use crate::media::UrlSigner;
 use crate::operations::Tams;
 use crate::query::export::Exports;
+use crate::query::Sql;
 use error::ApiError;
 
 pub use docs::{operation_ids, specification};
@@ -61,6 +64,7 @@ pub use events::{Events, WebhookShaper};
 /// What the handlers work with.
 pub struct Api {
     pub tams: Arc<Tams>,
+    pub sql: Sql,
     pub signer: UrlSigner,
     pub settings: HttpSettings,
     pub events: Events,
@@ -135,6 +139,9 @@ fn resources(api: &Arc<Api>) -> Resources {
     ))
 }
 
+/// Questions that earlier clients ask at the top level.
+const MOVED: [&str; 3] = ["flow-usage", "storage-usage", "time-range-analysis"];
+
 /// Everything that is served, with its middleware; never fails.
 pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
     let compression = api.settings.compression;
@@ -148,7 +155,11 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
         .at("/exports/:id", exports::one(api.exports.clone()))
         .at("/exports/:id/manifest", exports::manifest(api.exports.clone()))
         .at("/exports/:id/files/*name", exports::file(api.exports.clone()))
+        .at("/sql", sql::sql(api.clone()))
+        .at("/analytics", analytics::list())
+        .at("/analytics/:name", analytics::one(api.clone()))
         .at("/_tamslake/flush", publish::flush(api.clone()));
+    let routes = MOVED.into_iter().fold(routes, |routes, name| routes.at(format!("/{name}"), analytics::moved(name)));
     cors::Cors {
         origins: cors::Origins::new(api.settings.cors_allow_origins.clone()),
         max_age: api.settings.cors_max_age,

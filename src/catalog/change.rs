@@ -95,12 +95,12 @@ impl Change {
 
 /// Bytes of memory that a stored segment takes with its references, about.
 pub fn segment_weight(segment: &FlowSegment) -> usize {
-    416 + segment.object_id.as_str().len()
+    432 + segment.object_id.as_str().len()
 }
 
 /// Bytes of memory that a stored Object takes, about.
 pub fn object_weight(object: &MediaObject) -> usize {
-    512 + object.id.as_str().len() + 256 * object.instances.len()
+    528 + object.id.as_str().len() + 256 * object.instances.len()
 }
 
 /// A segment's place: its Flow and the start of its timerange. Orders as the timeline does.

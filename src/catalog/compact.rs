@@ -224,8 +224,9 @@ impl Output<'_, '_> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let batches: Vec<&RecordBatch> = self.pages.iter().map(|page| page.batch()).collect();
-        let batch = interleave_record_batch(&batches, &self.rows)
+        let batches = self.pages.iter().map(|page| self.table.as_of_today(page.batch()));
+        let batches = batches.collect::<Result<Vec<RecordBatch>, _>>()?;
+        let batch = interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &self.rows)
             .map_err(|error| ColdError { path: self.table.name().to_owned(), reason: error.to_string() })?;
         let (writer, rows) = match &mut self.writer {
             Some(open) => open,

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -252,13 +252,7 @@ impl Scan {
 
     /// The wanted columns; null where a file is older than the column.
     fn project(&self, batch: &RecordBatch) -> Result<RecordBatch, ReadError> {
-        let columns = self.schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => column.clone(),
-            None => new_null_array(field.data_type(), batch.num_rows()),
-        });
-        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns.collect(), &rows)
-            .map_err(|error| self.unfit(error))
+        cold::project(batch, &self.schema).map_err(|error| self.unfit(error))
     }
 
     fn unfit(&self, error: impl std::fmt::Display) -> ReadError {

@@ -5,7 +5,6 @@ mod remote;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -14,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::work::{Bar, Places};
 use super::{CommonArgs, say, serve};
+use crate::app;
 use crate::catalog::progress::Progress;
-use crate::catalog::{Catalog, CatalogSettings, LocalStore};
+use crate::catalog::{Catalog, LocalStore};
 use crate::clock::Clock;
 use crate::query::export::{ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
-use crate::query::{Engine, Sql, SqlSettings};
+use crate::query::Sql;
 
 /// Writes a table, or the answer to a question, to files in a folder. All rows are of one moment. Killed, the same command
 /// goes on where it was, with the rows of the same moment. See docs/exports.md.
@@ -105,14 +105,17 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
 
 async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Manifest> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
-    let dir = common.config()?.data.dir;
-    super::work::refuse_within(&args.to, &dir)?;
-    let store = LocalStore::open_read_only(Places::of(&dir).catalog).context("there is no catalogue to export")?;
+    let config = common.config()?;
+    let dir = &config.data.dir;
+    super::work::refuse_within(&args.to, dir)?;
+    let store = LocalStore::open_read_only(Places::of(dir).catalog).context("there is no catalogue to export")?;
     let clock = Clock::system();
-    let catalog = Catalog::open_read_only(Arc::new(store), clock.clone(), CatalogSettings::default()).await?;
+    let catalog = Catalog::open_read_only(Arc::new(store), clock.clone(), app::catalog_settings(&config)).await?;
     let is_empty = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_none());
     let target = Folder::new(&args.to)?;
-    let sql = Sql::new(catalog, settings(&target), Arc::new(Vec::new))?;
+    let settings = app::sql_settings(&config, target.path().join(SCRATCH));
+    std::fs::create_dir_all(&settings.scratch)?;
+    let sql = Sql::new(catalog, settings, Arc::new(Vec::new))?;
     let mut record = match Record::read(&target)? {
         Some(record) if record.job.request == request && record.job.catalogue == sql.catalog().opened().catalogue => {
             record
@@ -133,25 +136,7 @@ async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Mani
 
 const SCRATCH: &str = ".scratch";
 
-/// Nobody else asks anything meanwhile.
-fn settings(target: &Folder) -> SqlSettings {
-    SqlSettings {
-        engine: Engine::DataFusion,
-        threads: 2,
-        timeout: Duration::from_secs(60 * 60),
-        memory_bytes: 1 << 30,
-        scratch: target.path().join(SCRATCH),
-        scratch_bytes: 1 << 40,
-        max_rows: u64::MAX,
-        max_sql_bytes: 1 << 20,
-        max_running: 1,
-        max_running_of_caller: 1,
-        patience: Duration::from_secs(60),
-    }
-}
-
 async fn to_end(sql: Sql, clock: Clock, target: Folder, mut record: Record) -> anyhow::Result<Record> {
-    std::fs::create_dir_all(&sql.settings().scratch)?;
     let stop = CancellationToken::new();
     let signal = serve::stop_signal()?;
     let handle = sql.handle().clone();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "a command line prints")]
 
+mod asking;
 mod backup;
 mod check_config;
 mod compact;
@@ -9,9 +10,11 @@ mod demo;
 mod export;
 mod flush;
 mod fsck;
+mod query;
 mod restore;
 mod sample;
 mod serve;
+mod sql;
 mod synth;
 mod work;
 
@@ -54,6 +57,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Merge the table files of a data folder
     Compact(compact::CompactArgs),
+    /// Ask a catalogue in SQL: of a data folder, or of a server
+    Sql(sql::SqlArgs),
+    /// Ask one of the canned questions: which Flows have gaps, what fills the store...
+    Query(query::QueryArgs),
     /// Read the configuration as `serve` would, and print what is in force
     CheckConfig(CommonArgs),
 }
@@ -105,6 +112,8 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match outcome {

@@ -26,7 +26,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::domain::{CollectionItem, ContentFormat, FlowStatus, TagValue, Tags};
 use crate::operations::{
     FlowRequest, MAX_LIMIT, OperationError, StorageRequest, Tams, TechnicalFrom, allocate_storage, put_flow,
-    register_segments,
+    register_segments, register_sized_segments,
 };
 use crate::telemetry;
 use plan::{Plan, PlannedFlow, Role};
@@ -216,14 +216,14 @@ impl Synth {
 
     /// Hands out the storage that a batch needs, then registers it. The number of its segments.
     async fn register(&self, batch: Batch) -> anyhow::Result<u64> {
-        let Batch { flow, allocate, segments } = batch;
+        let Batch { flow, allocate, segments, sizes } = batch;
         if !allocate.is_empty() {
             let request = StorageRequest { object_ids: Some(allocate), ..StorageRequest::default() };
             patiently(|| allocate_storage(&self.tams, flow, request.clone()))
                 .await
                 .with_context(|| format!("no storage for Objects of Flow {flow}"))?;
         }
-        let outcomes = patiently(|| register_segments(&self.tams, flow, segments.clone()))
+        let outcomes = patiently(|| register_sized_segments(&self.tams, flow, segments.clone(), sizes.clone()))
             .await
             .with_context(|| format!("segments of Flow {flow} were not registered"))?;
         for (outcome, segment) in outcomes.into_iter().zip(&segments) {

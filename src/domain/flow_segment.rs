@@ -1,6 +1,6 @@
 //! A Flow Segment: a stretch of a Flow's timeline, and the Object (or part of one) that holds it.
 
-use super::{FlowId, ObjectId, TimeRange, Timestamp};
+use super::{FlowId, ObjectId, TimeRange, Timestamp, UtcTime};
 
 /// Never changes: a different segment is a deleted one and a new one. No two of a Flow overlap.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct FlowSegment {
     pub init_object: Option<ObjectId>,
     /// Where its Object was first, unless that is [`FlowSegment::likely_place`].
     pub object_place: Option<ObjectPlace>,
+    /// When that was; older rows do not say it. No part of TAMS.
+    pub registered: Option<UtcTime>,
 }
 
 /// The Flow that an Object was first registered for and the start of the Object's timerange, which never change.
@@ -37,6 +39,11 @@ impl ObjectPlace {
 }
 
 impl FlowSegment {
+    /// Whether the same was registered, at whatever time.
+    pub fn is_same_but_for_time(&self, other: &Self) -> bool {
+        *self == Self { registered: self.registered, ..other.clone() }
+    }
+
     /// The place of the Object of a segment that was the Object's first, and uses it from its start.
     pub fn likely_place(&self) -> Option<ObjectPlace> {
         Some(ObjectPlace { flow_id: self.flow_id, start: self.used_object_timerange()?.start_key() })

@@ -24,6 +24,8 @@ pub struct MediaObject {
     /// Storage that nobody registered in time: it cannot be registered any more, and its bytes go.
     pub condemned: bool,
     pub created: UtcTime,
+    /// Of the bytes that this server keeps, once it is registered and they are there; not negative. No part of TAMS.
+    pub size_bytes: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,14 @@ fn is_key(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// Bytes of a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    pub capacity: u64,
+    /// Those that can still be written.
+    pub free: u64,
+}
+
 /// What is known about a stored object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -186,6 +194,13 @@ impl LocalMedia {
         .await
     }
 
+    /// Bytes of each of these objects, in their order; `None` for those that are not there.
+    pub async fn lengths(&self, keys: &[String]) -> Result<Vec<Option<u64>>, MediaError> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        let length = |path: &PathBuf| Ok(if_found(std::fs::metadata(path), path)?.map(|metadata| metadata.len()));
+        blocking(move || paths.iter().map(length).collect()).await
+    }
+
     /// Removes an object for good. True if it was there.
     pub async fn delete(&self, key: &str) -> Result<bool, MediaError> {
         let (shard, path) = self.place(key)?;
@@ -219,12 +234,16 @@ impl LocalMedia {
 
     /// Bytes that can still be written to the disk of the store.
     pub async fn free_space(&self) -> Result<u64, MediaError> {
-        let root = self.folder.root.clone();
-        blocking(move || {
-            let disk = rustix::fs::statvfs(&root).map_err(|error| MediaError::io(&root, error.into()))?;
-            Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-        })
-        .await
+        let local = self.clone();
+        blocking(move || Ok(local.space()?.free)).await
+    }
+
+    /// The disk of the store. Blocks for a moment.
+    pub fn space(&self) -> Result<Space, MediaError> {
+        let root = &self.folder.root;
+        let disk = rustix::fs::statvfs(root).map_err(|error| MediaError::io(root, error.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { capacity: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
     }
 
     /// The folder and the file of a key.
@@ -622,6 +641,15 @@ mod tests {
         assert!(!media.delete(KEY).await.unwrap());
         assert!(media.open_object(KEY).await.unwrap().is_none());
         assert!(media.stat(KEY).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn lengths_come_in_the_order_of_the_keys_and_none_where_nothing_is() {
+        let (_folder, media) = store();
+        put(&media, b"bytes", anything()).await.unwrap();
+        let keys = [hex(&[7; 16]), KEY.to_owned()];
+        assert_eq!(media.lengths(&keys).await.unwrap(), [None, Some(5)]);
+        assert!(matches!(media.lengths(&["x".into()]).await, Err(MediaError::InvalidKey { .. })));
     }
 
     #[tokio::test]

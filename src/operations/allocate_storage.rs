@@ -107,6 +107,7 @@ fn decide(
             condemned_instances: Vec::new(),
             condemned: false,
             created: now,
+            size_bytes: None,
         }))
     });
     Ok((changes.collect(), allocated.collect()))

@@ -76,6 +76,7 @@ fn segment_view(view: View<'_>, logged: &LoggedEvent, segment: &Arc<FlowSegment>
             condemned_instances: Vec::new(),
             condemned: true,
             created: logged.committed,
+            size_bytes: None,
         }),
         init_object: None,
     }))

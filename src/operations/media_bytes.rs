@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 
+use super::object_sizes::{self, Sizes};
 use super::{OperationError, Tams};
 use crate::catalog::View;
 use crate::domain::{MediaObject, MimeType, ObjectId};
@@ -55,7 +56,14 @@ where
         }
     };
     match tams.media.write(key, body, expect, accept).await {
-        Ok(written) => Ok(StoredMedia { length: written.length, etag: written.etag }),
+        Ok(written) => {
+            // Of what is registered later, the registration asks for the size.
+            let is_registered = |object: Arc<MediaObject>| object.is_registered();
+            if tams.catalog.snapshot().recent_object(object_id).is_none_or(|recent| recent.is_some_and(is_registered)) {
+                object_sizes::note_new(tams, [(object_id.clone(), key.to_owned())].into(), &Sizes::new()).await;
+            }
+            Ok(StoredMedia { length: written.length, etag: written.etag })
+        }
         Err(MediaError::NotAccepted) => Err(OperationError::BytesImmutable(object_id.clone())),
         Err(error) => Err(error.into()),
     }

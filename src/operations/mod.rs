@@ -20,6 +20,7 @@ mod list_sources;
 mod list_webhooks;
 mod media_bytes;
 mod object_instances;
+mod object_sizes;
 mod page;
 mod profiles;
 mod put_flow;
@@ -61,6 +62,7 @@ pub use list_sources::{SourceFilter, SourceSort, list_sources};
 pub use list_webhooks::{get_webhook, list_webhooks};
 pub use media_bytes::{StoredMedia, read_media, write_media};
 pub use object_instances::{NewInstance, add_instance, delete_instance};
+pub use object_sizes::Sizes;
 pub use page::{Cursor, Page, PageRequest, SortKey};
 pub use profiles::{ProfileFilter, ProfileRequest, create_profile, get_profile, list_profiles};
 pub use put_flow::{FlowMeaning, FlowRequest, PutFlow, TechnicalFrom, put_flow};
@@ -68,7 +70,7 @@ pub use put_webhook::{
     EVENTS_LOST, MAX_WEBHOOKS, WebhookRequest, create_webhook, delete_webhook, delete_webhooks_to, put_webhook,
     put_webhook_to,
 };
-pub use register_segments::{SegmentRequest, UncontrolledUrl, register_segments};
+pub use register_segments::{SegmentRequest, UncontrolledUrl, register_segments, register_sized_segments};
 pub use source_view::{SourceView, get_source};
 pub use storage_backends::{StorageBackend, ensure_storage_id, storage_backends};
 pub use tag_filter::TagFilter;

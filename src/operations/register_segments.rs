@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::object_sizes::{self, Sizes};
 use super::{OperationError, SegmentRefusal, Tams};
 use crate::catalog::{Change, Draft, ReadError, View};
 use crate::domain::{
@@ -42,18 +43,39 @@ impl SegmentRequest {
     }
 }
 
-/// What became of each item, in order. Errors concern the whole request; then nothing was stored.
+/// What became of each item, in order.
+type Outcomes = Vec<Result<(), SegmentRefusal>>;
+
+/// Errors concern the whole request; then nothing was stored.
+///
+/// The media store is asked for the sizes of Objects that it keeps, in one go, before anything is decided.
 pub async fn register_segments(
     tams: &Tams,
     flow_id: FlowId,
     requests: Vec<SegmentRequest>,
-) -> Result<Vec<Result<(), SegmentRefusal>>, OperationError> {
-    let label = tams.settings.storage_label.clone();
-    let weight = 512 + requests.iter().map(SegmentRequest::weight).sum::<usize>();
-    tams.catalog.commit(weight, move |state, now| decide(state, now, &label, flow_id, &requests)).await
+) -> Result<Outcomes, OperationError> {
+    let named = requests.iter().flat_map(|request| std::iter::once(&request.object_id).chain(&request.init_object_id));
+    let waiting = object_sizes::waiting(tams, named);
+    let sizes = object_sizes::stored(tams, &waiting).await;
+    let outcomes = register_sized_segments(tams, flow_id, requests, sizes.clone()).await?;
+    // An upload may have ended meanwhile; from the commit on the bytes stay as they are.
+    object_sizes::note_new(tams, waiting, &sizes).await;
+    Ok(outcomes)
 }
 
-type Decided = (Vec<Change>, Vec<Result<(), SegmentRefusal>>);
+/// Likewise, with sizes of Objects from somebody who knows them.
+pub async fn register_sized_segments(
+    tams: &Tams,
+    flow_id: FlowId,
+    requests: Vec<SegmentRequest>,
+    sizes: Sizes,
+) -> Result<Outcomes, OperationError> {
+    let label = tams.settings.storage_label.clone();
+    let weight = 512 + requests.iter().map(SegmentRequest::weight).sum::<usize>();
+    tams.catalog.commit(weight, move |state, now| decide(state, now, &label, flow_id, &requests, &sizes)).await
+}
+
+type Decided = (Vec<Change>, Outcomes);
 
 fn decide(
     state: View<'_>,
@@ -61,6 +83,7 @@ fn decide(
     backend_label: &str,
     flow_id: FlowId,
     requests: &[SegmentRequest],
+    sizes: &Sizes,
 ) -> Result<Decided, OperationError> {
     let flow = state.flow(flow_id).ok_or(OperationError::FlowNotFound(flow_id))?;
     if flow.read_only {
@@ -73,7 +96,7 @@ fn decide(
     let mut outcomes = Vec::with_capacity(requests.len());
     let mut unread = None;
     for request in requests {
-        let rules = Rules { state: draft.view(), now, backend_label, flow, request };
+        let rules = Rules { state: draft.view(), now, backend_label, flow, request, sizes };
         match rules.decide() {
             Ok(outcome) => outcomes.push(outcome.map(|changes| draft.extend(changes))),
             // The others may have something to load as well.
@@ -118,6 +141,7 @@ struct Rules<'a> {
     backend_label: &'a str,
     flow: &'a Flow,
     request: &'a SegmentRequest,
+    sizes: &'a Sizes,
 }
 
 impl Rules<'_> {
@@ -152,7 +176,7 @@ impl Rules<'_> {
         }
         if let Some(existing) = self.state.overlapping_segment(self.flow.id, segment.timerange)? {
             // The same registration again, as after an answer that got lost: it stands, nothing changes.
-            return if *existing == segment && changes.is_empty() {
+            return if existing.is_same_but_for_time(&segment) && changes.is_empty() {
                 Ok(Vec::new())
             } else {
                 Err(SegmentRefusal::Overlap {
@@ -193,6 +217,7 @@ impl Rules<'_> {
             // Both follow from the Object.
             init_object: None,
             object_place: None,
+            registered: Some(self.now),
         })
     }
 
@@ -260,7 +285,7 @@ impl Rules<'_> {
         let mut object = match allocated {
             Some(allocated) => {
                 self.check_allocation(allocated)?;
-                MediaObject::clone(allocated)
+                MediaObject { size_bytes: self.sizes.get(&allocated.id).copied(), ..allocated.clone() }
             }
             None if uncontrolled.is_empty() => {
                 return Err(SegmentRefusal::ObjectUnknown(request.object_id.clone()).into());
@@ -277,6 +302,7 @@ impl Rules<'_> {
                 condemned_instances: Vec::new(),
                 condemned: false,
                 created: self.now,
+                size_bytes: None,
             },
         };
         let mut changes = self.init_object()?;
@@ -344,8 +370,8 @@ impl Rules<'_> {
             Some(ObjectKind::Media) => Err(SegmentRefusal::MediaAsInit(id.clone()).into()),
             None => {
                 self.check_allocation(&object)?;
-                let mut init = MediaObject::clone(&object);
-                init.kind = Some(ObjectKind::Init);
+                let size_bytes = self.sizes.get(id).copied();
+                let init = MediaObject { kind: Some(ObjectKind::Init), size_bytes, ..MediaObject::clone(&object) };
                 Ok(vec![Change::PutObject(Arc::new(init))])
             }
         }

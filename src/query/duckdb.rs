@@ -14,7 +14,7 @@ use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
 use duckdb::{Config, Connection, params};
 use parquet::arrow::ArrowWriter;
 
-use super::views::{DUCKDB, View};
+use super::views::{DUCKDB, DUCKDB_TABLES, View};
 use crate::catalog::{Catalog, ColdTable, Hidden, Lsn, ReadError, SmallTable, State, TableFiles};
 use crate::domain::FlowId;
 
@@ -116,9 +116,6 @@ pub(super) fn duck(error: duckdb::Error) -> DuckError {
     DuckError::Duck(error.to_string())
 }
 
-/// Where in [`DUCKDB`] the macros begin that read views.
-const OVER_VIEWS: &str = "-- Gaps of all Flows";
-
 /// A DuckDB database that shows one snapshot.
 pub struct Duck {
     // Before the folder, which it may have files in.
@@ -164,16 +161,14 @@ impl Duck {
         for table in tables {
             run(&view(table)?)?;
         }
-        // What reads a view comes after it: DuckDB looks when a macro is made.
-        let (functions, over_views) = DUCKDB.split_once(OVER_VIEWS).unwrap_or((DUCKDB, ""));
         if !views.is_empty() {
-            run(functions)?;
+            run(DUCKDB)?;
         }
         for View { name, sql } in views {
             run(&format!("CREATE VIEW main.{} AS {sql}", quoted(name)))?;
         }
         if !views.is_empty() {
-            run(&format!("--{over_views}"))?;
+            run(DUCKDB_TABLES)?;
         }
         for table in tables.iter().filter(|table| views.iter().all(|view| view.name != table.name)) {
             run(&format!("CREATE VIEW main.{0} AS FROM raw.{0}", quoted(&table.name)))?;

@@ -24,6 +24,7 @@ pub use backends::Backend;
 pub use error::QueryError;
 pub use params::{Param, Params};
 pub use sql::{Answer, AnswerBatches, Backends, Description, Engine, Question, Sql, SqlSettings};
+pub use views::duckdb_setup;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Whatever happened to the catalogue: its own scan, DataFusion, DuckDB and a plain list show the same rows.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::{Duck, DuckSettings, SnapshotSql, duck_tables};
 use crate::catalog::tests::helpers::{self, ByHand, start_of_time, with_small_files};
+use crate::catalog::tests::older_version;
 use crate::catalog::{
     Change, ColdTable, CommitError, Draft, ReadError, ScanOrder, SegmentKey, SegmentScan, State, TableScan, View,
     object_hash,
@@ -568,5 +571,40 @@ async fn an_object_that_is_gone_stays_gone_whatever_had_its_id_meanwhile() {
             world.by_hand.compact().await;
         }
         world.by_hand.catalog.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_came_later_is_null_in_files_of_an_older_version_for_either_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    older_version::copy(&older_version::golden(), folder.path());
+    let by_hand = ByHand::open(helpers::local(&folder), Clock::manual(start_of_time(), 1)).await;
+    let object = MediaObject { size_bytes: Some(1_234), ..helpers::media("new", 1) };
+    let segment = FlowSegment { registered: Some(start_of_time()), ..helpers::segment(1, helpers::second(9), "new") };
+    let new = vec![Change::PutObject(Arc::new(object)), Change::PutSegment(Arc::new(segment))];
+    helpers::put(&by_hand.catalog, new).await.unwrap();
+    for is_flushed in [false, true] {
+        if is_flushed {
+            by_hand.flush().await;
+        }
+        let state = by_hand.catalog.snapshot();
+        let settings = DuckSettings {
+            threads: 1,
+            memory_bytes: 256 << 20,
+            scratch: folder.path().join("scratch"),
+            scratch_bytes: 1 << 30,
+        };
+        let tables = duck_tables(&by_hand.catalog, &state).await.unwrap();
+        let duck = Duck::open(&settings, &tables, &[]).unwrap();
+        let sql = SnapshotSql::new(&by_hand.catalog, &state).unwrap();
+        for (query, answer) in [
+            ("SELECT concat(count(*), ' ', count(size_bytes), ' ', sum(size_bytes)) FROM objects", "8 1 1234"),
+            ("SELECT concat(count(*), ' ', count(registered)) FROM flow_segments", "6 1"),
+        ] {
+            use duckdb::arrow::array::AsArray;
+            assert_eq!(duck.query(query).unwrap()[0].column(0).as_string::<i32>().value(0), answer, "DuckDB: {query}");
+            let batches: Vec<RecordBatch> = sql.query(query).await.unwrap().try_collect().await.unwrap();
+            assert_eq!(array_value_to_string(batches[0].column(0), 0).unwrap(), answer, "DataFusion: {query}");
+        }
     }
 }

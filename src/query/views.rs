@@ -1,9 +1,8 @@
 //! The views of `queries/views`, and what their columns mean, as rows of the table `columns`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use std::sync::Arc;
 
 use crate::catalog::table_docs;
 
@@ -36,8 +35,17 @@ views![
     "webhooks",
 ];
 
-/// DuckDB's functions, and the tables that follow from them.
+/// DuckDB's functions, which the views need...
 pub const DUCKDB: &str = include_str!("../../queries/duckdb.sql");
+/// ...and those that need the views.
+pub const DUCKDB_TABLES: &str = include_str!("../../queries/duckdb-tables.sql");
+
+/// DuckDB's functions and views as a script, for tables in a schema `raw` of a database of one's own.
+pub fn duckdb_setup() -> String {
+    let view = |view: &View| format!("\nCREATE OR REPLACE VIEW {} AS\n{};\n", view.name, view.sql.trim_end());
+    let functions = std::iter::once(DUCKDB.to_owned());
+    functions.chain(VIEWS.iter().map(view)).chain([format!("\n{DUCKDB_TABLES}")]).collect()
+}
 
 /// What a column of a table or a view means.
 #[derive(Debug, Clone, PartialEq, Eq)]

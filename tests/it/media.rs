@@ -125,6 +125,9 @@ async fn what_is_uploaded_is_read_back_byte_for_byte() {
     register(client, 1, "o2", "[1:0_2:0)").await;
     let listed = client.get(&segments(1)).await.json;
     assert_eq!(listed[0]["get_urls"][0]["url"], get_url(client, "o1").await);
+    // Both are columns for analysts, and no part of TAMS.
+    let told = [listed.to_string(), client.get(&object_path("o1")).await.json.to_string()].concat();
+    assert!(!told.contains("size") && !told.contains("\"registered\""), "{told}");
     for object in ["o1", "o2"] {
         let url = get_url(client, object).await;
         let got = get(client, &url).await;

@@ -51,6 +51,7 @@ pub fn segments_batch(rows: &[(Lsn, &FlowSegment)]) -> Result<RecordBatch, ColdE
     let (mut init_objects, mut object_flows) = (StringBuilder::new(), StringBuilder::new());
     let mut object_starts = Bounds::new(rows.len());
     let (mut sample_offsets, mut sample_counts) = (Int64Builder::new(), Int64Builder::new());
+    let mut registered = TimestampMicrosecondBuilder::with_capacity(rows.len());
     for (_, segment) in rows {
         append_display(&mut flow_ids, segment.flow_id);
         start.append(segment.timerange.start());
@@ -66,6 +67,7 @@ pub fn segments_batch(rows: &[(Lsn, &FlowSegment)]) -> Result<RecordBatch, ColdE
             None => object_flows.append_null(),
         }
         object_starts.append(segment.object_place.and_then(|place| start_of(place.start)));
+        registered.append_option(segment.registered.map(times::micros));
     }
     let mut columns: Vec<ArrayRef> = vec![Arc::new(flow_ids.finish())];
     columns.extend(start.finish());
@@ -78,6 +80,7 @@ pub fn segments_batch(rows: &[(Lsn, &FlowSegment)]) -> Result<RecordBatch, ColdE
     columns.push(Arc::new(init_objects.finish()));
     columns.push(Arc::new(object_flows.finish()));
     columns.extend(object_starts.finish());
+    columns.push(Arc::new(registered.finish().with_timezone("UTC")));
     columns.extend(lsn_columns(rows.iter().map(|(lsn, _)| *lsn)));
     batch(ColdTable::FlowSegments, columns)
 }
@@ -87,7 +90,7 @@ pub fn objects_batch(rows: &[(Lsn, ObjectEntry<'_>)]) -> Result<RecordBatch, Col
     let mut ids = StringBuilder::with_capacity(rows.len(), rows.len() * 36);
     let mut first_flows = StringBuilder::with_capacity(rows.len(), rows.len() * 36);
     let mut texts = [(); 3].map(|()| StringBuilder::new());
-    let mut key_frame_counts = Int64Builder::new();
+    let (mut key_frame_counts, mut sizes) = (Int64Builder::new(), Int64Builder::new());
     let (mut expires, mut created) = (TimestampMicrosecondBuilder::new(), TimestampMicrosecondBuilder::new());
     let (mut condemned, mut deleted) = (BooleanBuilder::new(), BooleanBuilder::new());
     let (mut instances, mut condemned_instances) = (Places::default(), Places::default());
@@ -118,6 +121,7 @@ pub fn objects_batch(rows: &[(Lsn, ObjectEntry<'_>)]) -> Result<RecordBatch, Col
                 object.condemned_instances.iter().for_each(|instance| condemned_instances.append_condemned(instance));
                 condemned_instances.end_row(!object.condemned_instances.is_empty());
                 deleted.append_null();
+                sizes.append_option(object.size_bytes);
             }
             // Columns that cannot be null say nothing.
             ObjectEntry::Gone(id, place) => {
@@ -135,6 +139,7 @@ pub fn objects_batch(rows: &[(Lsn, ObjectEntry<'_>)]) -> Result<RecordBatch, Col
                 created.append_value(times::micros(UtcTime::UNIX_EPOCH));
                 condemned_instances.end_row(false);
                 deleted.append_value(true);
+                sizes.append_null();
             }
         }
     }
@@ -156,6 +161,7 @@ pub fn objects_batch(rows: &[(Lsn, ObjectEntry<'_>)]) -> Result<RecordBatch, Col
     columns.push(Arc::new(created.finish().with_timezone("UTC")));
     columns.push(condemned_lists.map_err(|error| unfit(ColdTable::Objects, error))?);
     columns.push(Arc::new(deleted.finish()));
+    columns.push(Arc::new(sizes.finish()));
     columns.extend(lsn_columns(rows.iter().map(|(lsn, _)| *lsn)));
     batch(ColdTable::Objects, columns)
 }

@@ -148,6 +148,7 @@ fn is_squeezed(table: ColdTable, path: &ColumnPath) -> bool {
             "ts_offset_nanoseconds",
             "object_start_seconds",
             "object_start_nanoseconds",
+            "registered",
             "lsn_seq",
             "lsn_index",
         ],

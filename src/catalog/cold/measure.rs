@@ -82,6 +82,9 @@ impl World {
                     sample_offset: None,
                     sample_count: None,
                     object_place,
+                    registered: UtcTime::from_timestamp_micros(
+                        (1_700_000_000 + 2 * n) * 1_000_000 + self.dice.random_range(0..2_000_000),
+                    ),
                 };
                 rows.push((self.lsn(flow, n), segment));
             }
@@ -112,6 +115,7 @@ impl World {
                 condemned_instances: Vec::new(),
                 condemned: false,
                 created,
+                size_bytes: Some(self.dice.random_range(1_500_000..2_500_000)),
             };
             rows.push((lsn, object));
         }

@@ -13,7 +13,9 @@ mod write;
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 
 pub use batches::{ObjectEntry, Reference, objects_batch, references_batch, segments_batch};
@@ -88,6 +90,11 @@ impl ColdTable {
         }
     }
 
+    /// Rows of a file in [`ColdTable::schema`]: columns that came after the file are null.
+    pub fn as_of_today(self, rows: &RecordBatch) -> Result<RecordBatch, ColdError> {
+        project(rows, self.schema()).map_err(|error| ColdError::new(&format!("rows of {}", self.name()), error))
+    }
+
     fn version(self) -> &'static str {
         self.own_schema().metadata().get("tamslake.version").map_or("", String::as_str)
     }
@@ -154,6 +161,16 @@ impl ColdFile {
     pub fn may_hold_between(&self, from: &[u8], to: &[u8]) -> bool {
         self.meta.first_key[..] < *to && self.meta.last_key[..] >= *from
     }
+}
+
+/// The columns of a schema, by name; null where there is no such column.
+pub fn project(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        Some(column) => column.clone(),
+        None => new_null_array(field.data_type(), rows.num_rows()),
+    });
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &count)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

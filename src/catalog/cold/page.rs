@@ -53,6 +53,7 @@ struct SegmentColumns {
     init_object: Maybe<StringArray>,
     object_flow: Maybe<StringArray>,
     object_start: BoundColumns,
+    registered: Maybe<TimestampMicrosecondArray>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +71,7 @@ struct ObjectColumns {
     created: Maybe<TimestampMicrosecondArray>,
     condemned_instances: Instances,
     deleted: Maybe<BooleanArray>,
+    size_bytes: Maybe<Int64Array>,
 }
 
 #[derive(Debug, Clone)]
@@ -294,6 +296,7 @@ impl SegmentColumns {
             init_object: column(batch, "init_object")?,
             object_flow: column(batch, "object_flow")?,
             object_start: BoundColumns::read(batch, "object_start")?,
+            registered: column(batch, "registered")?,
         })
     }
 
@@ -320,6 +323,7 @@ impl SegmentColumns {
                     start: start_key(self.object_start.get(row))?,
                 }),
             },
+            registered: utc(self.registered.as_ref(), row)?,
         })
     }
 }
@@ -340,6 +344,7 @@ impl ObjectColumns {
             created: column(batch, "created")?,
             condemned_instances: Instances::read(batch, "condemned_instances")?,
             deleted: column(batch, "deleted")?,
+            size_bytes: column(batch, "size_bytes")?,
         })
     }
 
@@ -394,6 +399,7 @@ impl ObjectColumns {
                 .collect::<Result<_, _>>()?,
             condemned: required(flag(self.condemned.as_ref(), row), "condemned")?,
             created,
+            size_bytes: number(self.size_bytes.as_ref(), row),
             id,
         })
     }

@@ -27,6 +27,7 @@ pub struct SegmentRow {
     object_start_seconds: Option<i64>,
     object_start_nanoseconds: Option<i32>,
     object_start_inclusive: Option<bool>,
+    registered: Option<i64>,
 }
 
 impl From<&FlowSegment> for SegmentRow {
@@ -58,6 +59,7 @@ impl From<&FlowSegment> for SegmentRow {
             object_start_seconds,
             object_start_nanoseconds,
             object_start_inclusive,
+            registered: segment.registered.map(times::micros),
         }
     }
 }
@@ -89,6 +91,7 @@ impl TryFrom<SegmentRow> for FlowSegment {
                     Some(ObjectPlace { flow_id, start: TimeRange::new(times::bound(start)?, None).start_key() })
                 }
             },
+            registered: row.registered.map(times::utc).transpose()?,
         })
     }
 }

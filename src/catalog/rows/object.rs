@@ -33,6 +33,7 @@ pub struct ObjectRow {
     condemned_instances: Option<Vec<CondemnedInstanceRow>>,
     /// Only cold files say it.
     deleted: Option<bool>,
+    size_bytes: Option<i64>,
 }
 
 /// An Object that is gone, and where its row is.
@@ -186,6 +187,7 @@ impl From<&MediaObject> for ObjectRow {
             created: times::micros(object.created),
             condemned_instances: condemned_rows(&object.condemned_instances),
             deleted: None,
+            size_bytes: object.size_bytes,
         }
     }
 }
@@ -222,6 +224,7 @@ impl TryFrom<ObjectRow> for MediaObject {
             condemned_instances: row.condemned_instances.into_iter().flatten().map(CondemnedInstance::from).collect(),
             condemned: row.condemned,
             created,
+            size_bytes: row.size_bytes,
         })
     }
 }

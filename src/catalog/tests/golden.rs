@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::helpers::{
-    assert_same, clock, flow_id, media, memory, object_id, open, put_object, range, second, segment, start_of_time,
+    assert_same, clock, flow_id, media, memory, object_id, open, put, put_object, range, second, segment, start_of_time,
 };
 use super::history::{self, history};
 use crate::catalog::cold::{ColdFile, ColdTable, FileMeta};
@@ -16,16 +16,16 @@ use crate::catalog::entry::{self, Header};
 use crate::catalog::log::Log;
 use crate::catalog::tombstones::Tombstones;
 use crate::catalog::{Change, Lsn, SegmentKey, State, checkpoint, paths};
-use crate::domain::{ObjectPlace, TimeRange};
+use crate::domain::{FlowSegment, MediaObject, ObjectPlace, TimeRange};
 
 /// Of the checkpoint: before the history's last deletions, so that every table has rows.
 const CHECKPOINT: u64 = 9;
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn regenerate() -> bool {
+pub fn regenerate() -> bool {
     std::env::var_os("TAMSLAKE_REGENERATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
@@ -114,6 +114,45 @@ fn a_log_entry_that_speaks_of_cold_files_is_read_as_it_was_meant() {
     assert_eq!(read.changes, changes);
 }
 
+/// What came with version 3 of `flow_segments` and version 4 of `objects`.
+fn with_size_and_time() -> Vec<Change> {
+    let segment = FlowSegment { registered: Some(start_of_time()), ..segment(1, second(80), "sized") };
+    let object = MediaObject { size_bytes: Some(1_048_577), ..media("sized", 1) };
+    vec![put_object(object), Change::PutSegment(Arc::new(segment))]
+}
+
+#[test]
+fn a_log_entry_with_sizes_and_times_of_registration_is_read_as_it_was_meant() {
+    let path = folder().join("log-entry-v1-sizes.bin");
+    let changes = [history().concat(), with_size_and_time()].concat();
+    if regenerate() && !path.exists() {
+        fs::write(&path, entry::encode(&header(), &changes).unwrap().0).unwrap();
+    }
+    assert_eq!(entry::decode(&fs::read(path).unwrap()).unwrap().changes, changes);
+}
+
+#[tokio::test]
+async fn a_checkpoint_with_sizes_and_times_of_registration_is_read_as_it_was_meant() {
+    let (catalog, log) = open(memory(), clock(7)).await.unwrap();
+    put(&catalog, [history().into_iter().next().unwrap(), with_size_and_time()].concat()).await.unwrap();
+    let expected = catalog.snapshot();
+    let folder = folder().join("checkpoint-v2-sizes");
+    write_if_missing(&folder, &log, &expected).await;
+    let read = golden_checkpoint(log, "checkpoint-v2-sizes", expected.seq).await;
+    assert_same(&read, &State { hash: read.hash, ..State::clone(&expected) }, "of the golden checkpoint");
+}
+
+async fn write_if_missing(folder: &Path, log: &Log, state: &State) {
+    if regenerate() && !folder.exists() {
+        checkpoint::write(log, state).await.unwrap();
+        fs::create_dir_all(folder).unwrap();
+        for path in log.store.list(paths::CHECKPOINTS).await.unwrap() {
+            let bytes = log.store.read(&path).await.unwrap().unwrap();
+            fs::write(folder.join(path.rsplit_once('/').unwrap().1), bytes).unwrap();
+        }
+    }
+}
+
 async fn expected() -> (Arc<State>, Log) {
     let clock = clock(7);
     let (catalog, log) = open(memory(), clock.clone()).await.unwrap();
@@ -162,15 +201,7 @@ async fn a_checkpoint_of_version_2_is_read_as_it_was_meant() {
         expected.apply(&change, lsn, clock.now()).unwrap();
     }
     expected.seq += 1;
-    let folder = folder().join("checkpoint-v2");
-    if regenerate() && !folder.exists() {
-        checkpoint::write(&log, &expected).await.unwrap();
-        fs::create_dir_all(&folder).unwrap();
-        for path in log.store.list(paths::CHECKPOINTS).await.unwrap() {
-            let bytes = log.store.read(&path).await.unwrap().unwrap();
-            fs::write(folder.join(path.rsplit_once('/').unwrap().1), bytes).unwrap();
-        }
-    }
+    write_if_missing(&folder().join("checkpoint-v2"), &log, &expected).await;
     let read = golden_checkpoint(log, "checkpoint-v2", expected.seq).await;
     assert_same(&read, &State { hash: read.hash, ..expected.clone() }, "of the golden checkpoint");
     let tables = [expected.files.len(), expected.retired.len(), expected.tombstones.len(), expected.cold_extents.len()];

@@ -225,6 +225,7 @@ pub fn media(id: &str, first_flow: u8) -> MediaObject {
         condemned_instances: Vec::new(),
         condemned: false,
         created: start_of_time(),
+        size_bytes: None,
     }
 }
 
@@ -239,6 +240,7 @@ pub fn segment(flow: u8, timerange: TimeRange, object: &str) -> FlowSegment {
         sample_count: None,
         init_object: None,
         object_place: None,
+        registered: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Attempts to break the catalogue: faults of the store, races, damage, and histories that a plain list also tells.
 
+pub mod analytics;
 mod checkpoints;
 pub mod crash_store;
 mod deletions;
@@ -13,6 +14,7 @@ pub mod helpers;
 mod history;
 pub mod hooks;
 mod model;
+pub mod older_version;
 mod protocol;
 mod publishing;
 mod recovery;

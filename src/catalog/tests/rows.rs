@@ -212,13 +212,13 @@ fn any_object() -> impl Strategy<Value = MediaObject> {
     let kind = of(select(vec![ObjectKind::Media, ObjectKind::Init]));
     let ids = (object_id(), kind, flow_id(), of(bounded()), of(signed()), of(object_id()));
     let gone = (storage_id(), text()).prop_map(|(storage_id, key)| CondemnedInstance { storage_id, key });
-    (ids, of(allocation), (vec(instance, 0..3), vec(gone, 0..3)), any::<bool>(), time()).prop_map(
+    (ids, of(allocation), (vec(instance, 0..3), vec(gone, 0..3)), any::<bool>(), (time(), of(signed()))).prop_map(
         |(
             (id, kind, first_flow, timerange, key_frame_count, init_object),
             allocation,
             (instances, condemned_instances),
             condemned,
-            created,
+            (created, size_bytes),
         )| {
             MediaObject {
                 id,
@@ -232,6 +232,7 @@ fn any_object() -> impl Strategy<Value = MediaObject> {
                 condemned_instances,
                 condemned,
                 created,
+                size_bytes,
             }
         },
     )
@@ -240,17 +241,20 @@ fn any_object() -> impl Strategy<Value = MediaObject> {
 fn any_segment() -> impl Strategy<Value = FlowSegment> {
     let times = (bounded(), timestamp(), of(timestamp()));
     let object = (object_id(), of(object_id()), of((flow_id(), bounded())));
-    (flow_id(), times, object, of(signed()), of(signed())).prop_map(
-        |(flow_id, (timerange, ts_offset, last_duration), object, sample_offset, sample_count)| FlowSegment {
-            flow_id,
-            timerange,
-            object_id: object.0,
-            ts_offset,
-            last_duration,
-            sample_offset,
-            sample_count,
-            init_object: object.1,
-            object_place: object.2.map(|(flow_id, range)| ObjectPlace { flow_id, start: range.start_key() }),
+    (flow_id(), times, object, (of(signed()), of(signed())), of(time())).prop_map(
+        |(flow_id, (timerange, ts_offset, last_duration), object, (sample_offset, sample_count), registered)| {
+            FlowSegment {
+                flow_id,
+                timerange,
+                object_id: object.0,
+                ts_offset,
+                last_duration,
+                sample_offset,
+                sample_count,
+                init_object: object.1,
+                object_place: object.2.map(|(flow_id, range)| ObjectPlace { flow_id, start: range.start_key() }),
+                registered,
+            }
         },
     )
 }

@@ -22,6 +22,8 @@ pub enum What {
     ObjectId,
     InitObjectId,
     Jitter,
+    Size,
+    InitSize,
 }
 
 /// A row of random numbers.

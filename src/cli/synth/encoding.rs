@@ -36,7 +36,7 @@ pub struct Cut {
     pub frame: (u32, u32),
     pub frames_a_segment: u32,
     /// In units of 1,000 bit/s.
-    bit_rate: u64,
+    pub bit_rate: u64,
     /// Whether media objects need an init object: fragmented MP4.
     pub has_init: bool,
 }

@@ -218,6 +218,22 @@ impl Captured {
         object_id(self.seed, What::InitObjectId, self.number as u64, restart)
     }
 
+    /// Bytes of a segment's Object: what the bit rate makes of its duration, give or take a quarter where the encoder
+    /// compresses.
+    pub fn object_size(&self, segment: u64) -> i64 {
+        let cut = self.encoding.cut();
+        let nanoseconds = self.time(segment, u64::from(cut.frames_a_segment)) - self.time(segment, 0);
+        let mean = i128::from(cut.bit_rate) * 1_000 / 8 * nanoseconds / 1_000_000_000;
+        let mut dice = Dice::new(self.seed ^ segment, What::Size, self.number as u64);
+        let percent = if self.encoding == Pcm { 100 } else { 75 + dice.below(51) };
+        i64::try_from(mean * i128::from(percent) / 100).unwrap_or(i64::MAX)
+    }
+
+    pub fn init_object_size(&self, restart: u64) -> i64 {
+        let bytes = 700 + Dice::new(self.seed ^ restart, What::InitSize, self.number as u64).below(600);
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
     /// How many times the encoder had been started again before this segment.
     pub fn restart(&self, segment: u64) -> u64 {
         self.restarts.map_or(0, |restarts| segment / restarts.every)

@@ -4,7 +4,7 @@
 use super::dice::{Dice, What};
 use super::plan::{Captured, Plan, PlannedFlow, Role};
 use crate::domain::{FlowId, ObjectId, TimeRange, Timestamp};
-use crate::operations::{MAX_LIMIT, SegmentRequest, UncontrolledUrl};
+use crate::operations::{MAX_LIMIT, SegmentRequest, Sizes, UncontrolledUrl};
 
 /// Segments of one request of an import or an edit.
 const BULK: u64 = MAX_LIMIT as u64;
@@ -21,6 +21,8 @@ pub struct Batch {
     /// Objects that need storage before.
     pub allocate: Vec<ObjectId>,
     pub segments: Vec<SegmentRequest>,
+    /// Of those Objects and of the init objects: there are no bytes that the media store could measure.
+    pub sizes: Sizes,
 }
 
 /// Live Flows take turns, imports come Flow by Flow; both are under way at the same time.
@@ -47,7 +49,7 @@ pub fn edits(plan: &Plan) -> impl Iterator<Item = Batch> {
         let id = plan.flow_id(flow.number);
         std::iter::from_fn(move || {
             let segments: Vec<_> = edit.by_ref().take(MAX_LIMIT as usize).collect();
-            (!segments.is_empty()).then(|| Batch { flow: id, allocate: Vec::new(), segments })
+            (!segments.is_empty()).then(|| Batch { flow: id, allocate: Vec::new(), segments, sizes: Sizes::new() })
         })
     })
 }
@@ -80,10 +82,18 @@ fn imports(plan: &Plan) -> impl Iterator<Item = Stretch> {
 impl Stretch {
     fn batch(&self, plan: &Plan) -> Batch {
         let flow = plan.captured(self.flow);
-        let segments: Vec<_> = (self.first..self.first + self.count).map(|number| flow.segment(number)).collect();
+        let numbers = self.first..self.first + self.count;
+        let segments: Vec<_> = numbers.clone().map(|number| flow.segment(number)).collect();
         let own = if flow.buckets == 0 { &segments[..] } else { &[] };
-        let allocate = own.iter().map(|segment| segment.object_id.clone()).collect();
-        Batch { flow: flow.id, allocate, segments }
+        let allocate: Vec<ObjectId> = own.iter().map(|segment| segment.object_id.clone()).collect();
+        let mut sizes: Sizes = allocate.iter().cloned().zip(numbers.clone().map(|n| flow.object_size(n))).collect();
+        let init = own.iter().zip(numbers.map(|number| flow.restart(number)));
+        sizes.extend(
+            init.filter_map(|(segment, restart)| {
+                Some((segment.init_object_id.clone()?, flow.init_object_size(restart)))
+            }),
+        );
+        Batch { flow: flow.id, allocate, segments, sizes }
     }
 }
 
@@ -297,6 +307,29 @@ mod tests {
         for flow in plan.flows() {
             flow.encoding.technical().unwrap();
         }
+    }
+
+    #[test]
+    fn objects_of_our_own_have_the_sizes_that_their_bit_rates_make() {
+        let plan = Plan::new(120, 20_000, 3);
+        let (mut sized, mut unsized_, mut init) = (0, 0, 0);
+        for batch in captured(&plan) {
+            let encoding = plan.flows().iter().find(|flow| plan.flow_id(flow.number) == batch.flow).unwrap().encoding;
+            for segment in &batch.segments {
+                init += usize::from(segment.init_object_id.as_ref().is_some_and(|id| batch.sizes.contains_key(id)));
+                let Some(size) = batch.sizes.get(&segment.object_id) else {
+                    unsized_ += 1;
+                    assert!(segment.get_urls.is_some());
+                    continue;
+                };
+                let [start, end] = [segment.timerange.start(), segment.timerange.end()];
+                let seconds = (end.unwrap().at.nanoseconds() - start.unwrap().at.nanoseconds()) as f64 / 1e9;
+                let mean = encoding.cut().bit_rate as f64 * 125.0 * seconds;
+                assert!((0.74..=1.26).contains(&(*size as f64 / mean)), "{size} bytes instead of {mean}");
+                sized += 1;
+            }
+        }
+        assert!(sized > 1_000 && unsized_ > 0 && init > 0, "{sized} {unsized_} {init}");
     }
 
     #[test]

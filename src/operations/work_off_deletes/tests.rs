@@ -33,6 +33,7 @@ fn segment(second: i32) -> Change {
         sample_count: None,
         init_object: None,
         object_place: None,
+        registered: None,
     }))
 }
 
@@ -92,6 +93,7 @@ fn with_segments(count: i32) -> State {
             condemned_instances: Vec::new(),
             condemned: false,
             created: now(),
+            size_bytes: None,
         }))
     }));
     changes.extend((0..count).map(segment));

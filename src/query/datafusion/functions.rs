@@ -11,7 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
 
 use crate::domain::{Bound, TimeRange, Timestamp, UtcTime, leap_seconds};
@@ -32,7 +32,11 @@ pub fn register(context: &SessionContext) {
     define("timeranges_overlap", vec![Utf8, Utf8], Boolean, overlap);
         define("duration_ns", vec![Utf8], NANOSECONDS, duration_ns);
     define("tai_to_utc", vec![Int64, Int64], MICROS, tai_to_utc);
-    define("utc_to_tai_seconds", vec![MICROS], Int64, utc_to_tai_seconds);
+    // Of times of any unit, with a zone or without one.
+    let any = Signature::any(1, Volatility::Immutable);
+    let run = move |values: &[ColumnarValue]| by_rows(values, utc_to_tai_seconds);
+    let udf = SimpleScalarUDF::new_with_signature("utc_to_tai_seconds", any, Int64, Arc::new(run));
+    context.register_udf(ScalarUDF::from(udf));
 }
 
 /// One value for constants, so that what is made of them is one too.
@@ -171,7 +175,8 @@ fn tai_to_utc(columns: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn utc_to_tai_seconds(columns: &[ArrayRef]) -> Result<ArrayRef> {
-    let times = column(columns, 0)?.as_primitive_opt::<TimestampMicrosecondType>();
+    let times = cast(column(columns, 0)?, &MICROS)?;
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
     let times = times.ok_or_else(|| DataFusionError::Execution("an argument is no time".into()))?;
     let mut seconds = Int64Builder::with_capacity(times.len());
     for time in times {

@@ -1,13 +1,14 @@
 //! One query of a database, on a thread of its own, as batches of our Arrow.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::reader::StreamReader;
 use arrow_ipc_58::writer::StreamWriter;
+use duckdb::arrow::datatypes::Schema as DuckSchema;
 use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
 use duckdb::types::Value;
 use duckdb::{InterruptHandle, Statement, params_from_iter};
@@ -67,12 +68,13 @@ impl Duck {
         let values = values(&statement, params)?;
         // It is asked step by step below: as an iterator it would panic where a step fails.
         let _ = statement.stream_arrow(params_from_iter(values)).map_err(duck)?;
-        let mut ours = Ours::new(&statement)?;
-        if !tell(Message::Schema(ours.schema.clone())) {
+        let schema = statement.schema();
+        if !tell(Message::Schema(ours(&schema, None)?.0)) {
             return Ok(());
         }
         while let Some(rows) = statement.step().map_err(duck)? {
-            if !tell(Message::Rows(ours.convert(&DuckBatch::from(&rows))?)) {
+            let (_, batch) = ours(&schema, Some(&DuckBatch::from(&rows)))?;
+            if batch.is_some_and(|batch| !tell(Message::Rows(batch))) {
                 break;
             }
         }
@@ -129,35 +131,16 @@ fn values(statement: &Statement<'_>, params: &Params) -> Result<Vec<Value>, Duck
     Ok(values)
 }
 
-/// From DuckDB's Arrow to ours, by way of the form that both write and read.
-struct Ours {
-    schema: SchemaRef,
-    writer: StreamWriter<Vec<u8>>,
-    reader: StreamDecoder,
-}
-
-impl Ours {
-    fn new(statement: &Statement<'_>) -> Result<Self, DuckError> {
-        let writer = StreamWriter::try_new(Vec::new(), &statement.schema()).map_err(odd)?;
-        let mut ours = Self { schema: SchemaRef::new(arrow::datatypes::Schema::empty()), writer, reader: StreamDecoder::new() };
-        ours.read()?;
-        ours.schema = ours.reader.schema().ok_or_else(|| odd("no schema was written"))?;
-        Ok(ours)
+/// A schema and a batch of DuckDB's Arrow as ours, by way of the form that both write and read.
+fn ours(schema: &DuckSchema, batch: Option<&DuckBatch>) -> Result<(SchemaRef, Option<RecordBatch>), DuckError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), schema).map_err(odd)?;
+    if let Some(batch) = batch {
+        writer.write(batch).map_err(odd)?;
     }
-
-    fn convert(&mut self, batch: &DuckBatch) -> Result<RecordBatch, DuckError> {
-        self.writer.write(batch).map_err(odd)?;
-        self.read()?.ok_or_else(|| odd("no batch was written"))
-    }
-
-    fn read(&mut self) -> Result<Option<RecordBatch>, DuckError> {
-        let mut bytes = Buffer::from_vec(std::mem::take(self.writer.get_mut()));
-        let mut found = None;
-        while !bytes.is_empty() {
-            found = self.reader.decode(&mut bytes).map_err(odd)?.or(found);
-        }
-        Ok(found)
-    }
+    let bytes = writer.into_inner().map_err(odd)?;
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(odd)?;
+    let schema = reader.schema();
+    Ok((schema, reader.next().transpose().map_err(odd)?))
 }
 
 fn odd(error: impl std::fmt::Display) -> DuckError {
