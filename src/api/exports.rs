@@ -142,7 +142,8 @@ impl From<ExportError> for ApiError {
             ExportError::TooManyPartitions(_) => value("partition_by", text),
             ExportError::TooManyFiles(_) => value("rows_per_file", text),
             ExportError::Stopped => {
-                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server is stopping", error).retry_after(5)
+                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server is stopping", error)
+                    .retry_after(5)
             }
             ExportError::Io { .. }
             | ExportError::Unreadable { .. }

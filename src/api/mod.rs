@@ -54,8 +54,8 @@ use tokio::sync::Semaphore;
 use crate::catalog::State;
 use crate::media::UrlSigner;
 use crate::operations::Tams;
-use crate::query::export::Exports;
 use crate::query::Sql;
+use crate::query::export::Exports;
 use error::ApiError;
 
 pub use docs::{operation_ids, specification};

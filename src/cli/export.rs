@@ -17,8 +17,8 @@ use crate::app;
 use crate::catalog::progress::Progress;
 use crate::catalog::{Catalog, LocalStore};
 use crate::clock::Clock;
-use crate::query::export::{ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
 use crate::query::Sql;
+use crate::query::export::{ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
 
 /// Writes a table, or the answer to a question, to files in a folder. All rows are of one moment. Killed, the same command
 /// goes on where it was, with the rows of the same moment. See docs/exports.md.

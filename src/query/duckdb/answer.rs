@@ -1,7 +1,7 @@
 //! One query of a database, on a thread of its own, as batches of our Arrow.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

@@ -29,7 +29,8 @@ pub fn make(
     stop: &CancellationToken,
 ) -> Result<File, ExportError> {
     let path = |name: &str| {
-        let missing = || ExportError::wrong("format", "a duckdb file can only be made in a folder: take another format");
+        let missing =
+            || ExportError::wrong("format", "a duckdb file can only be made in a folder: take another format");
         target.paths(name).ok_or_else(missing)
     };
     let (_, database) = path(NAME)?;

@@ -23,7 +23,9 @@ pub enum ExportError {
     NoSpace(String),
     #[error("the export falls into more than {0} partitions: partition it by something with fewer values")]
     TooManyPartitions(usize),
-    #[error("the export falls into more than {0} files: raise rows_per_file, or partition it by something with fewer values")]
+    #[error(
+        "the export falls into more than {0} files: raise rows_per_file, or partition it by something with fewer values"
+    )]
     TooManyFiles(usize),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },

@@ -9,12 +9,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::MANIFEST;
 use super::error::ExportError;
 use super::job::{Job, JobState, Record};
 use super::request::ExportRequest;
 use super::run::{Run, Watch, begin};
 use super::target::{Folder, Target, is_ours};
-use super::MANIFEST;
 use crate::clock::Clock;
 use crate::query::sql::Sql;
 
@@ -67,7 +67,8 @@ impl Exports {
         let turns = Arc::new(Semaphore::new(settings.max_running.max(1)));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let changed = watch::Sender::new(());
-        let exports = Self(Arc::new(Inner { sql, clock, settings, jobs: Mutex::default(), turns, closing, tasks, changed }));
+        let exports =
+            Self(Arc::new(Inner { sql, clock, settings, jobs: Mutex::default(), turns, closing, tasks, changed }));
         let mut unfinished = Vec::new();
         for record in exports.0.found()? {
             exports.0.jobs().insert(record.job.id.clone(), Entry::new(record.job.clone()));
@@ -277,7 +278,9 @@ impl Inner {
         }
         let free = Folder::new(&self.settings.dir)?.free();
         if free.is_some_and(|free| free < self.settings.min_free_bytes) {
-            return Err(ExportError::NoSpace("too little disk space is free for an export: remove some, or make room".into()));
+            return Err(ExportError::NoSpace(
+                "too little disk space is free for an export: remove some, or make room".into(),
+            ));
         }
         Ok(())
     }

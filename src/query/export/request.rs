@@ -111,7 +111,12 @@ const TABLES: &[Table] = &[
     Table { name: "flow_segments", order: ALONG_THE_TIMELINE, key: ALONG_THE_TIMELINE, day: Some("start_utc") },
     Table { name: "objects", order: "", key: "id", day: Some("created") },
     Table { name: "object_instances", order: "", key: "object_id, storage_id, url, label", day: Some("created") },
-    Table { name: "object_references", order: "", key: "object_hash, flow_id, start_seconds, start_nanoseconds", day: None },
+    Table {
+        name: "object_references",
+        order: "",
+        key: "object_hash, flow_id, start_seconds, start_nanoseconds",
+        day: None,
+    },
     Table { name: "flow_coverage", order: ALONG_THE_TIMELINE, key: ALONG_THE_TIMELINE, day: None },
     Table { name: "flows", order: "id", key: "id", day: Some("created") },
     Table { name: "sources", order: "id", key: "id", day: Some("created") },
@@ -126,8 +131,23 @@ const TABLES: &[Table] = &[
 /// Words of functions and tables whose answers are others at another moment, though the state is the same. Where one stands
 /// in a text for no such reason, an export that was cut short begins anew for nothing, which is all.
 const FLEETING: [&str; 17] = [
-    "now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "transaction_timestamp",
-    "get_current_timestamp", "random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "tablesample", "events", "storage_backends",
+    "now",
+    "today",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "transaction_timestamp",
+    "get_current_timestamp",
+    "random",
+    "uuid",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "tablesample",
+    "events",
+    "storage_backends",
 ];
 
 /// A request that was looked at.

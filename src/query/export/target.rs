@@ -167,13 +167,27 @@ mod tests {
 
     #[test]
     fn no_other_files_than_those_of_rows_are_touched_or_handed_out() {
-        for name in ["part-00000.parquet", "day=2026-01-02/part-12345.csv", "a=1/b=x%2F/part-00000.arrow", "export.duckdb"] {
+        for name in
+            ["part-00000.parquet", "day=2026-01-02/part-12345.csv", "a=1/b=x%2F/part-00000.arrow", "export.duckdb"]
+        {
             assert!(is_ours(name), "{name}");
         }
         for name in [
-            "job.json", "", "/", "part-0.csv", "part-000000.csv", "part-00000.txt", "../part-00000.csv", "/part-00000.csv",
-            "x/part-00000.csv", "a=/../part-00000.csv", "a=1//part-00000.csv", "..=/part-00000.csv", "a=1/export.duckdb",
-            "part-00000.csv/..", "part-00000.csv.unfinished",
+            "job.json",
+            "",
+            "/",
+            "part-0.csv",
+            "part-000000.csv",
+            "part-00000.txt",
+            "../part-00000.csv",
+            "/part-00000.csv",
+            "x/part-00000.csv",
+            "a=/../part-00000.csv",
+            "a=1//part-00000.csv",
+            "..=/part-00000.csv",
+            "a=1/export.duckdb",
+            "part-00000.csv/..",
+            "part-00000.csv.unfinished",
         ] {
             assert!(!is_ours(name), "{name}");
         }
