@@ -155,7 +155,96 @@ impl From<ExportError> for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use poem::{Endpoint, Route};
+    use serde_json::Value;
+
     use super::*;
+    use crate::catalog::tests::helpers;
+    use crate::query::export::{ExportSettings, JobState};
+    use crate::query::{Engine, Sql, SqlSettings};
+
+    async fn exports(folder: &tempfile::TempDir) -> Exports {
+        let clock = helpers::clock(1);
+        let by_hand = helpers::ByHand::open(helpers::memory(), clock.clone()).await;
+        let flows = (1..4).map(|n| helpers::put_flow(n, 1));
+        helpers::put(&by_hand.catalog, std::iter::once(helpers::put_source(1)).chain(flows).collect()).await.unwrap();
+        let settings = SqlSettings {
+            engine: Engine::DataFusion,
+            threads: 1,
+            timeout: Duration::from_secs(60),
+            memory_bytes: 64 << 20,
+            scratch: folder.path().to_owned(),
+            scratch_bytes: 1 << 30,
+            max_rows: 10,
+            max_sql_bytes: 1 << 20,
+            max_running: 1,
+            max_running_of_caller: 1,
+            patience: Duration::from_secs(60),
+        };
+        let sql = Sql::new(by_hand.catalog, settings, Arc::new(Vec::new)).unwrap();
+        let settings = ExportSettings {
+            dir: folder.path().join("exports"),
+            max_running: 1,
+            retention: Duration::from_secs(60),
+            space_bytes: 1 << 30,
+            min_free_bytes: 0,
+        };
+        Exports::open(sql, clock, settings).unwrap()
+    }
+
+    async fn ask(exports: &Exports, request: poem::RequestBuilder) -> Result<(Response, Vec<u8>), ApiError> {
+        let given = || Some(exports.clone());
+        let routes = Route::new()
+            .at("/exports", all(given()))
+            .at("/exports/:id", one(given()))
+            .at("/exports/:id/manifest", manifest(given()))
+            .at("/exports/:id/files/*name", file(given()));
+        let mut response = routes.call(request.finish()).await.map_err(ApiError::from)?;
+        let body = response.take_body().into_vec().await.unwrap();
+        Ok((response, body))
+    }
+
+    #[tokio::test]
+    async fn an_export_is_asked_for_watched_fetched_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let exports = exports(&folder).await;
+        let wanted = json!({"table": "flows", "format": "csv", "partition_by": "id"}).to_string();
+        let request = Request::builder().method(Method::POST).uri_str("/exports").content_type(JSON).body(wanted);
+        let response = all(Some(exports.clone())).call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let place = response.header("location").unwrap().to_owned();
+        let id = place.strip_prefix("/exports/").unwrap();
+        exports.wait(id, |job| job.state == JobState::Done).await.unwrap();
+
+        let get = |path: String| Request::builder().uri_str(path);
+        let (_, body) = ask(&exports, get("/exports".into())).await.unwrap();
+        let list: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(list["exports"][0]["state"], "done");
+        let (_, body) = ask(&exports, get(format!("{place}/manifest"))).await.unwrap();
+        let found: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&found["rows"], found["files"].as_array().unwrap().len()), (&json!(3), 3));
+        let name = found["files"][0]["name"].as_str().unwrap();
+        assert!(name.starts_with("id=") && name.ends_with("/part-00000.csv"), "{name}");
+        let path = format!("{place}/files/{}", name.replace('=', "%3D"));
+        let (response, whole) = ask(&exports, get(path.clone())).await.unwrap();
+        assert_eq!(whole.len() as u64, found["files"][0]["bytes"].as_u64().unwrap());
+        assert!(response.content_type().unwrap().starts_with("text/csv"));
+        let (response, part) = ask(&exports, get(path).header("range", "bytes=2-4")).await.unwrap();
+        assert_eq!((response.status(), part.as_slice()), (StatusCode::PARTIAL_CONTENT, &whole[2..5]));
+        for path in ["files/part-00009.csv", "files/job.json", "files/..%2F..%2Fx", "files/"] {
+            let error = ask(&exports, get(format!("{place}/{path}"))).await.unwrap_err();
+            assert_eq!(error.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+
+        let delete = || Request::builder().method(Method::DELETE).uri_str(place.clone());
+        let (response, _) = ask(&exports, delete()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(ask(&exports, delete()).await.unwrap_err().status(), StatusCode::NOT_FOUND);
+        exports.close().await;
+    }
 
     #[test]
     fn refusals_name_the_key_and_say_what_to_change() {

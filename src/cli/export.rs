@@ -18,7 +18,7 @@ use crate::catalog::progress::Progress;
 use crate::catalog::{Catalog, LocalStore};
 use crate::clock::Clock;
 use crate::query::Sql;
-use crate::query::export::{ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
+use crate::query::export::{ExportError, ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
 
 /// Writes a table, or the answer to a question, to files in a folder. All rows are of one moment. Killed, the same command
 /// goes on where it was, with the rows of the same moment. See docs/exports.md.
@@ -111,19 +111,18 @@ async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Mani
     let store = LocalStore::open_read_only(Places::of(dir).catalog).context("there is no catalogue to export")?;
     let clock = Clock::system();
     let catalog = Catalog::open_read_only(Arc::new(store), clock.clone(), app::catalog_settings(&config)).await?;
-    let is_empty = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_none());
     let target = Folder::new(&args.to)?;
+    let known = Record::read(&target)?;
+    if known.is_none() && !is_empty(&args.to)? {
+        bail!("{} holds other things than an export: choose another folder. Nothing was changed", args.to.display());
+    }
     let settings = app::sql_settings(&config, target.path().join(SCRATCH));
     std::fs::create_dir_all(&settings.scratch)?;
     let sql = Sql::new(catalog, settings, Arc::new(Vec::new))?;
-    let mut record = match Record::read(&target)? {
-        Some(record) if record.job.request == request && record.job.catalogue == sql.catalog().opened().catalogue => {
-            record
-        }
-        Some(_) => return Err(crate::query::export::ExportError::OtherExport(args.to.clone()).into()),
-        None if !is_empty && std::fs::read_dir(&args.to)?.next().is_some() => {
-            bail!("{} holds other things than an export: choose another folder. Nothing was changed", args.to.display())
-        }
+    let catalogue = &sql.catalog().opened().catalogue;
+    let mut record = match known {
+        Some(record) if record.job.request == request && record.job.catalogue == *catalogue => record,
+        Some(_) => return Err(ExportError::OtherExport(args.to.clone()).into()),
         None => begin(&sql, &clock, request, "").await?,
     };
     if record.job.state != JobState::Done {
@@ -134,7 +133,14 @@ async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Mani
     Ok(Manifest::of(&record))
 }
 
+/// Within the folder of the export, while it is made.
 const SCRATCH: &str = ".scratch";
+
+/// But for what was cut short before there was a job.
+fn is_empty(folder: &std::path::Path) -> std::io::Result<bool> {
+    let mut names = std::fs::read_dir(folder)?.filter_map(|entry| entry.ok().map(|entry| entry.file_name()));
+    Ok(names.all(|name| name == SCRATCH || name.to_string_lossy().ends_with(".unfinished")))
+}
 
 async fn to_end(sql: Sql, clock: Clock, target: Folder, mut record: Record) -> anyhow::Result<Record> {
     let stop = CancellationToken::new();

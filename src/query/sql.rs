@@ -313,6 +313,7 @@ impl Inner {
             memory_bytes: self.settings.memory_bytes,
             scratch: self.settings.scratch.clone(),
             scratch_bytes: self.settings.scratch_bytes,
+            merge_bytes: question.export.then_some(self.settings.memory_bytes / 3),
             backends: self.backend_rows(),
             postgres: question.postgres,
         }
