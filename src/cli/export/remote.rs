@@ -39,7 +39,11 @@ pub async fn fetch(server: &str, request: &ExportRequest, to: &Path) -> anyhow::
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     let ordered = order(&client, server, request, to).await?;
     let base = format!("{server}/exports/{}", ordered.id);
-    wait(&client, &base).await?;
+    if let Some(reason) = wait(&client, &base).await? {
+        // The same command asks for a new one.
+        fs::remove_file(to.join(ORDERED))?;
+        bail!(reason);
+    }
     let manifest: Manifest = json(client.get(format!("{base}/manifest")).send().await?).await?;
     let bar = Bar::new();
     bar.begin("bytes", manifest.bytes);
@@ -83,20 +87,27 @@ async fn order(client: &Client, server: &str, request: &ExportRequest, to: &Path
     Ok(ordered)
 }
 
-async fn wait(client: &Client, base: &str) -> anyhow::Result<()> {
+/// Waits for the end of a job: why there will be no files, if so.
+async fn wait(client: &Client, base: &str) -> anyhow::Result<Option<String>> {
     let mut shown = None;
     loop {
-        let job: Job = json(client.get(base).send().await?).await?;
+        let response = client.get(base).send().await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Some("the server does not have the export any more".into()));
+        }
+        let job: Job = json(response).await?;
         let bar = shown.get_or_insert_with(|| Shown::new(&job));
         bar.progress(&job);
         match job.state {
             JobState::Queued | JobState::Running => tokio::time::sleep(PAUSE).await,
-            JobState::Done => break bar.0.finish(),
-            JobState::Failed => bail!("the export failed: {}", job.error.unwrap_or_default()),
-            JobState::Cancelled => bail!("the export was cancelled"),
+            JobState::Done => {
+                bar.0.finish();
+                return Ok(None);
+            }
+            JobState::Failed => return Ok(Some(format!("the export failed: {}", job.error.unwrap_or_default()))),
+            JobState::Cancelled => return Ok(Some("the export was cancelled".into())),
         }
     }
-    Ok(())
 }
 
 /// What a server answers, or the reason that it gives.

@@ -218,7 +218,7 @@ async fn files_of_every_format_hold_the_rows_of_the_query() {
     let world = World::new().await;
     let order = "flow_id, start_seconds, start_nanoseconds, start_inclusive DESC";
     let expected = world.rows(&format!("SELECT * FROM flow_segments ORDER BY {order}")).await;
-    assert_eq!(expected.len() as i64, SEGMENTS);
+    assert_eq!(expected.len(), 1_000);
     for format in ["parquet", "arrow", "jsonl", "csv"] {
         let wanted = request(json!({"table": "flow_segments", "format": format, "rows_per_file": ROWS_PER_FILE}));
         let manifest = world.export(format, &wanted).await;
