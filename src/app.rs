@@ -14,7 +14,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, Api, Events, HttpSettings, WebhookShaper};
+use crate::api::{self, Api, Connections, Events, HttpSettings, Watched, WebhookShaper};
 use crate::catalog::{Catalog, CatalogSettings, LocalStore, OpenError, StoreError};
 use crate::clock::Clock;
 use crate::config::{Config, QueryEngine};
@@ -23,6 +23,7 @@ use crate::media::{LocalMedia, MediaError, UrlSigner, load_or_create_key};
 use crate::operations::{
     OperationError, Settings, Tams, ensure_storage_id, run_collector, run_deleter, storage_backends,
 };
+use crate::query::export::{ExportError, ExportSettings, Exports};
 use crate::query::flight::{self, FlightSettings};
 use crate::query::postgres::{self, PostgresSettings};
 use crate::query::{Backend, Engine, Sql, SqlSettings};
@@ -34,6 +35,7 @@ const MAX_STREAMS: u32 = 256;
 pub struct App {
     pub tams: Arc<Tams>,
     api: Arc<Api>,
+    exports: Exports,
     config: Config,
     /// Turns true when the server begins to stop.
     closing: watch::Sender<bool>,
@@ -62,6 +64,8 @@ pub enum AppError {
     Cipher,
     #[error("the threads of queries do not start: {0}")]
     Threads(std::io::Error),
+    #[error("exports: {0}")]
+    Exports(#[from] ExportError),
     #[error("serving stopped: {0}")]
     Serve(std::io::Error),
 }
@@ -118,8 +122,18 @@ impl App {
         let vault = Vault::new(crate::media::derived_key(key, b"webhook secrets"), tams.clock.clone());
         let poster = Arc::new(Poster::new(&events, targets, vault.ok_or(AppError::Cipher)?)?);
         let closing = watch::Sender::new(false);
+        let sql = sql(&tams, &config).map_err(AppError::Threads)?;
+        let exports = ExportSettings {
+            dir: std::path::absolute(config.data.dir.join("exports")).map_err(AppError::Threads)?,
+            max_running: config.query.max_exports,
+            retention: config.query.export_retention.0,
+            space_bytes: config.query.exports_space.0,
+            min_free_bytes: config.media.min_free.0,
+        };
+        let exports = Exports::open(sql.clone(), tams.clock.clone(), exports)?;
         let api = Arc::new(Api {
-            sql: sql(&tams, &config).map_err(AppError::Threads)?,
+            sql,
+            connections: Connections::default(),
             tams: tams.clone(),
             signer: UrlSigner::new(key),
             settings: http_settings(&config, key),
@@ -130,11 +144,12 @@ impl App {
                 heartbeat: config.events.heartbeat.0,
                 closing: closing.subscribe(),
             },
+            exports: Some(exports.clone()),
         });
         let (stop_collector, stop) = watch::channel(false);
         let deleter = tokio::spawn(run_deleter(tams.clone(), stop.clone()));
         let collector = tokio::spawn(run_collector(tams.clone(), stop));
-        Ok(Self { tams, api, config, closing, stop_collector, collector, deleter })
+        Ok(Self { tams, api, exports, config, closing, stop_collector, collector, deleter })
     }
 
     /// Takes the address; requests wait until [`Listening::serve`].
@@ -146,7 +161,12 @@ impl App {
         let address = acceptor.local_addr().iter().find_map(|local| local.as_socket_addr().copied()).unwrap_or(address);
         let postgres = listen_for(self.config.query.postgres_listen).await?;
         let flight = listen_for(self.config.query.flight_listen).await?;
-        Ok(Listening { acceptor: Patient(acceptor), address, postgres, flight })
+        Ok(Listening {
+            acceptor: Patient { inner: acceptor, connections: self.api.connections.clone() },
+            address,
+            postgres,
+            flight,
+        })
     }
 
     /// Serves until `stop`, lets requests in flight finish, and leaves the data folder to whoever comes next.
@@ -238,6 +258,7 @@ impl App {
         if let Err(error) = self.deleter.await {
             tracing::error!(%error, "the deleter stopped");
         }
+        self.exports.close().await;
         self.tams.catalog.close().await;
         tracing::info!("catalogue closed");
     }
@@ -247,23 +268,34 @@ impl App {
     }
 }
 
-/// An acceptor that pauses after a failure: out of file descriptors, the server would otherwise ask again without end.
-struct Patient<A>(A);
+/// An acceptor that pauses after a failure: out of file descriptors, the server would otherwise ask again without end. Handlers
+/// hear when the clients of its connections go.
+struct Patient<A> {
+    inner: A,
+    connections: Connections,
+}
 
 impl<A: Acceptor> Acceptor for Patient<A> {
-    type Io = A::Io;
+    type Io = Watched<A::Io>;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
-        self.0.local_addr()
+        self.inner.local_addr()
     }
 
     async fn accept(&mut self) -> std::io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
-        let accepted = self.0.accept().await;
-        if let Err(error) = &accepted {
-            tracing::warn!(%error, "a connection could not be taken");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        match self.inner.accept().await {
+            Ok((io, local, remote, scheme)) => {
+                let client = remote.as_socket_addr().copied();
+                // There are no others: only TCP is listened to.
+                let client = client.ok_or_else(|| std::io::Error::other("a client without an address"))?;
+                Ok((self.connections.watch(client, io), local, remote, scheme))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error)
+            }
         }
-        accepted
     }
 }
 

@@ -109,6 +109,9 @@ pub struct Query {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flight_listen: Option<SocketAddr>,
     pub max_connections: usize,
+    pub max_exports: usize,
+    pub export_retention: Span,
+    pub exports_space: Size,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +225,9 @@ impl Default for Query {
             postgres_listen: None,
             flight_listen: None,
             max_connections: 64,
+            max_exports: 1,
+            export_retention: Span(Duration::from_secs(7 * 24 * 60 * 60)),
+            exports_space: Size(100 << 30),
         }
     }
 }
@@ -315,8 +321,12 @@ impl Config {
             return wrong("events.heartbeat", "must be less than http.idle_timeout, or streams are taken for dead");
         }
         let query = &self.query;
-        if query.timeout.0.is_zero() || query.max_rows == 0 || query.max_running == 0 || query.max_connections == 0 {
-            return wrong("query", "timeout, max_rows, max_running and max_connections must be more than 0");
+        let counts = [query.max_running, query.max_connections, query.max_exports];
+        if query.timeout.0.is_zero() || query.max_rows == 0 || counts.contains(&0) {
+            return wrong(
+                "query",
+                "timeout, max_rows, max_running, max_connections and max_exports must be more than 0",
+            );
         }
         if query.max_running_of_caller == 0 || query.max_running_of_caller > query.max_running {
             return wrong("query.max_running_of_caller", "must be from 1 to query.max_running");

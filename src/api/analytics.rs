@@ -12,7 +12,7 @@ use super::Api;
 use super::error::ApiError;
 use super::query::Query;
 use super::routes::Methods;
-use super::sql::{LSN, caller, format, respond};
+use super::sql::{LSN, ask, caller, format, respond};
 use super::status::internal;
 use crate::query::canned::{self, Canned, Shape};
 use crate::query::output::{self, Format};
@@ -50,7 +50,7 @@ pub fn one(api: Arc<Api>) -> Methods {
 pub fn moved(name: &'static str) -> Methods {
     let get = poem::endpoint::make(move |request: Request| async move {
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        let location = HeaderValue::try_from(format!("/analytics/{name}{query}")).map_err(|error| internal(error))?;
+        let location = HeaderValue::try_from(format!("/analytics/{name}{query}")).map_err(internal)?;
         let mut response = Response::builder().status(StatusCode::PERMANENT_REDIRECT).finish();
         response.headers_mut().insert(header::LOCATION, location);
         Ok::<_, poem::Error>(response)
@@ -82,7 +82,7 @@ async fn answer(api: &Api, request: &Request) -> Result<Response, ApiError> {
         None if canned.parameters.iter().any(|parameter| parameter.name == "format") => Format::Json,
         None => format(request, &Query { pairs: Vec::new(), dialect: query.dialect })?,
     };
-    let answer = api.sql.ask(question).await?;
+    let answer = ask(api, request, question).await?;
     if form != Format::Json {
         return respond(answer, form);
     }

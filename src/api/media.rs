@@ -13,7 +13,7 @@ use super::query::Query;
 use super::request::{BodyStream, drain, stream};
 use super::routes::Methods;
 use super::status::busy;
-use crate::domain::{MimeType, ObjectId, UtcTime};
+use crate::domain::{ObjectId, UtcTime};
 use crate::media::range::{http_date, if_none_match, if_range, parse_expectations, parse_range};
 use crate::media::{Access, Expect, MediaFile, RangeOutcome, SignatureError};
 use crate::operations::{StoredMedia, read_media, write_media};
@@ -95,7 +95,7 @@ async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let (file, content_type) = read_media(&api.tams, &grant.object_id, &grant.key).await?;
     // As long as the URL works; the bytes under it never change.
     let seconds = (grant.expires - api.tams.clock.now()).num_seconds().max(0);
-    let mut response = respond(request, file, &content_type)?;
+    let mut response = respond(request, file, content_type.as_str())?;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(format!("private, immutable, max-age={seconds}")) {
         headers.insert(header::CACHE_CONTROL, value);
@@ -106,7 +106,7 @@ async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-fn respond(request: &Request, file: MediaFile, content_type: &MimeType) -> Result<Response, ApiError> {
+pub(super) fn respond(request: &Request, file: MediaFile, content_type: &str) -> Result<Response, ApiError> {
     let reply = Response::builder()
         .header(header::ETAG, &file.etag)
         .header(header::LAST_MODIFIED, http_date(file.modified))
@@ -114,7 +114,7 @@ fn respond(request: &Request, file: MediaFile, content_type: &MimeType) -> Resul
     if if_none_match(request.header(header::IF_NONE_MATCH), &file.etag) {
         return Ok(reply.status(StatusCode::NOT_MODIFIED).finish());
     }
-    let reply = reply.content_type(content_type.as_str());
+    let reply = reply.content_type(content_type);
     let range =
         request.header(header::RANGE).filter(|_| if_range(request.header(header::IF_RANGE), &file.etag, file.modified));
     let total = file.length;

@@ -9,6 +9,7 @@ mod wire;
 
 mod analytics;
 mod compression;
+mod connections;
 mod cors;
 mod cursor;
 mod delete_requests;
@@ -16,6 +17,7 @@ mod dialect;
 mod docs;
 mod error;
 mod events;
+mod exports;
 mod flow_properties;
 mod flows;
 mod front;
@@ -54,8 +56,10 @@ use crate::catalog::State;
 use crate::media::UrlSigner;
 use crate::operations::Tams;
 use crate::query::Sql;
+use crate::query::export::Exports;
 use error::ApiError;
 
+pub use connections::{Connections, Watched};
 pub use docs::{operation_ids, specification};
 pub use events::{Events, WebhookShaper};
 
@@ -63,9 +67,12 @@ pub use events::{Events, WebhookShaper};
 pub struct Api {
     pub tams: Arc<Tams>,
     pub sql: Sql,
+    pub connections: Connections,
     pub signer: UrlSigner,
     pub settings: HttpSettings,
     pub events: Events,
+    /// `None` where the server makes none.
+    pub exports: Option<Exports>,
 }
 
 #[derive(Clone)]
@@ -147,6 +154,10 @@ pub fn endpoint(api: Arc<Api>) -> impl Endpoint {
         .at("/media/:object_id", media::methods(api.clone()))
         .at("/events", events::sse(api.clone()))
         .at("/events/ws", events::websocket(api.clone()))
+        .at("/exports", exports::all(api.exports.clone()))
+        .at("/exports/:id", exports::one(api.exports.clone()))
+        .at("/exports/:id/manifest", exports::manifest(api.exports.clone()))
+        .at("/exports/:id/files/*name", exports::file(api.exports.clone()))
         .at("/sql", sql::sql(api.clone()))
         .at("/analytics", analytics::list())
         .at("/analytics/:name", analytics::one(api.clone()))

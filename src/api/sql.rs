@@ -58,11 +58,22 @@ pub fn sql(api: Arc<Api>) -> Methods {
                 caller: caller(&request),
                 ..Question::default()
             };
-            let answer = api.sql.ask(question).await.map_err(ApiError::from)?;
+            let answer = ask(&api, &request, question).await?;
             Ok::<_, poem::Error>(respond(answer, format)?)
         }
     });
     Methods::new([(Method::POST, post.map_to_response().boxed())])
+}
+
+/// An answer for a client that waits for it.
+pub async fn ask(api: &Api, request: &Request, question: Question) -> Result<Answer, ApiError> {
+    let client = request.remote_addr().as_socket_addr().copied();
+    tokio::select! {
+        answer = api.sql.ask(question) => Ok(answer?),
+        () = api.connections.gone(client) => {
+            Err(ApiError::bad_request("incomplete_request", "The client is gone"))
+        }
+    }
 }
 
 /// Who asks, for the limits: an address, as long as nobody has a name.
@@ -90,7 +101,11 @@ fn params(body: ParamsBody) -> Result<Params, ApiError> {
     };
     Ok(match body {
         ParamsBody::Listed(values) => Params::Listed(
-            values.into_iter().enumerate().map(|(at, value)| param(Place::Index(at), value)).collect::<Result<_, _>>()?,
+            values
+                .into_iter()
+                .enumerate()
+                .map(|(at, value)| param(Place::Index(at), value))
+                .collect::<Result<_, _>>()?,
         ),
         ParamsBody::Named(values) => Params::Named(
             values
@@ -119,7 +134,8 @@ pub fn format(request: &Request, query: &Query<'_>) -> Result<Format, ApiError> 
         };
         return Ok(known);
     }
-    let text = "Rows can be had as application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream";
+    let text =
+        "Rows can be had as application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream";
     Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", text))
 }
 
@@ -132,8 +148,7 @@ pub fn respond(answer: Answer, format: Format) -> Result<Response, ApiError> {
             std::io::Error::other(error.to_string())
         })
     });
-    let mut response =
-        Response::builder().content_type(format.content_type()).body(Body::from_bytes_stream(pieces));
+    let mut response = Response::builder().content_type(format.content_type()).body(Body::from_bytes_stream(pieces));
     response.headers_mut().insert(LSN, HeaderValue::from(lsn));
     response.headers_mut().insert(ENGINE, HeaderValue::from_static(engine.name()));
     Ok(response)

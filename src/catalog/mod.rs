@@ -61,8 +61,8 @@ pub use publishing::Publication;
 pub use scan::{Batches, ScanOrder, TableScan};
 pub use snapshot::{Hidden, SmallTable, TableFiles};
 pub use state::{ColdTableSize, SegmentScan, State};
-pub use tables::table_docs;
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
+pub use tables::table_docs;
 pub use view::{Draft, ReadError, View, read_all};
 
 use committer::{Committer, Decided, Message, Pending};

@@ -22,7 +22,9 @@ pub enum AsOf {
 pub enum PastError {
     #[error("there is no LSN {lsn} yet: the newest is {newest}")]
     Future { lsn: u64, newest: u64 },
-    #[error("that state cannot be had any more: the log is kept for catalog.log_retention, and reaches back to LSN {first}")]
+    #[error(
+        "that state cannot be had any more: the log is kept for catalog.log_retention, and reaches back to LSN {first}"
+    )]
     Gone { first: u64 },
     #[error("the log goes back to LSN {first}, which was committed at {committed}: ask for a later moment")]
     BeforeLog { first: u64, committed: UtcTime },

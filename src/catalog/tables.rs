@@ -109,7 +109,8 @@ pub struct ColumnDoc {
 
 /// Of all tables that SQL shows, those of a table in their order; that of rows' LSNs is the same everywhere.
 pub fn table_docs() -> Vec<ColumnDoc> {
-    let tables = Table::ALL.into_iter().filter(|table| *table != Table::Files).map(|table| (table.name(), table.schema()));
+    let tables =
+        Table::ALL.into_iter().filter(|table| *table != Table::Files).map(|table| (table.name(), table.schema()));
     let tables = tables.chain([("object_references", object_references())]);
     let docs = tables.flat_map(|(table, schema)| schema.fields().iter().map(move |field| (table, field)));
     docs.map(|(table, field)| ColumnDoc {

@@ -130,7 +130,8 @@ pub async fn request(
     }
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
-    let summary = serde_json::from_str::<Value>(&text).ok().and_then(|body| body["summary"].as_str().map(str::to_owned));
+    let summary =
+        serde_json::from_str::<Value>(&text).ok().and_then(|body| body["summary"].as_str().map(str::to_owned));
     bail!("{}", summary.unwrap_or_else(|| format!("{server} answered {status}")))
 }
 

@@ -7,6 +7,7 @@ mod backup;
 mod check_config;
 mod compact;
 mod demo;
+mod export;
 mod flush;
 mod fsck;
 mod query;
@@ -52,6 +53,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a data folder from a backup
     Restore(restore::RestoreArgs),
+    /// Write a table or the answer to a question to files, as it is at one moment; a server may run
+    Export(export::ExportArgs),
     /// Merge the table files of a data folder
     Compact(compact::CompactArgs),
     /// Ask a catalogue in SQL: of a data folder, or of a server
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Fsck(args) => return fsck::run(&args).unwrap_or(ExitCode::from(2)),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Compact(args) => compact::run(&args),
         Command::Sql(args) => sql::run(&args),
         Command::Query(args) => query::run(&args),

@@ -46,7 +46,12 @@ pub(super) fn banner(config: &Config, app: &App, listening: &Listening) {
     say(&format!("tamslake {}", env!("CARGO_PKG_VERSION")));
     say(&format!("  listening   http://{}   (/docs explains the API, /openapi.json describes it)", listening.address));
     if let Some(socket) = &listening.postgres {
-        say(&format!("  postgres    {}   (psql -h {} -p {} tamslake)", socket.address, socket.address.ip(), socket.address.port()));
+        say(&format!(
+            "  postgres    {}   (psql -h {} -p {} tamslake)",
+            socket.address,
+            socket.address.ip(),
+            socket.address.port()
+        ));
     }
     if let Some(socket) = &listening.flight {
         say(&format!("  flight sql  grpc://{}", socket.address));

@@ -287,6 +287,17 @@ pub struct MediaFile {
 }
 
 impl MediaFile {
+    /// A file that never changes, wherever it is; `None` where none is.
+    pub async fn open(path: PathBuf) -> Result<Option<MediaFile>, MediaError> {
+        blocking(move || {
+            let Some(file) = if_found(File::open(&path), &path)? else { return Ok(None) };
+            let metadata = file.metadata().map_err(|error| MediaError::io(&path, error))?;
+            let Stat { length, etag, modified } = Stat::new(&metadata);
+            Ok(Some(MediaFile { length, etag, modified, file: Arc::new(file) }).filter(|_| metadata.is_file()))
+        })
+        .await
+    }
+
     /// The bytes of a range, cut at the end of the object, in blocks of up to 256 KB. Reads one block ahead.
     pub fn read(self, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let file = self.file;

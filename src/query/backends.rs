@@ -33,9 +33,8 @@ pub fn schema() -> SchemaRef {
 }
 
 pub fn rows(backends: &[Backend]) -> RecordBatch {
-    let text = |of: fn(&Backend) -> Option<&str>| -> ArrayRef {
-        Arc::new(backends.iter().map(of).collect::<StringArray>())
-    };
+    let text =
+        |of: fn(&Backend) -> Option<&str>| -> ArrayRef { Arc::new(backends.iter().map(of).collect::<StringArray>()) };
     let bytes = |of: fn(&Backend) -> Option<u64>| -> ArrayRef {
         Arc::new(backends.iter().map(|b| of(b).and_then(|bytes| i64::try_from(bytes).ok())).collect::<Int64Array>())
     };

@@ -109,7 +109,10 @@ files![
 pub fn all() -> &'static [Canned] {
     #[expect(clippy::expect_used, reason = "the files are part of the binary; a test reads them all")]
     static ALL: LazyLock<Vec<Canned>> = LazyLock::new(|| {
-        FILES.iter().map(|(name, text)| Canned::parse(name, text).expect("queries/ holds questions with heads")).collect()
+        FILES
+            .iter()
+            .map(|(name, text)| Canned::parse(name, text).expect("queries/ holds questions with heads"))
+            .collect()
     });
     &ALL
 }
@@ -280,8 +283,7 @@ impl Parameter {
 }
 
 const A_MOMENT: &str = "is a moment of UTC, like 2026-01-02T03:04:05Z";
-const ON_A_TIMELINE: &str =
-    "is a time on the timeline: a TAMS timestamp like 1767322982:0, seconds, or a moment of UTC like 2026-01-02T03:04:05Z";
+const ON_A_TIMELINE: &str = "is a time on the timeline: a TAMS timestamp like 1767322982:0, seconds, or a moment of UTC like 2026-01-02T03:04:05Z";
 
 /// A negative literal in brackets: two minus signs would be a comment.
 fn int(number: i64) -> String {
@@ -344,7 +346,9 @@ mod tests {
     fn every_file_of_the_folder_is_a_question_with_a_head() {
         let mut files: Vec<String> = std::fs::read_dir("queries")
             .unwrap()
-            .filter_map(|entry| entry.unwrap().file_name().into_string().unwrap().strip_suffix(".sql").map(str::to_owned))
+            .filter_map(|entry| {
+                entry.unwrap().file_name().into_string().unwrap().strip_suffix(".sql").map(str::to_owned)
+            })
             .filter(|name| !name.starts_with("duckdb"))
             .collect();
         files.sort_unstable();

@@ -112,7 +112,7 @@ pub async fn duck_tables(catalog: &Catalog, state: &State) -> Result<Vec<DuckTab
     Ok(tables)
 }
 
-fn duck(error: duckdb::Error) -> DuckError {
+pub(super) fn duck(error: duckdb::Error) -> DuckError {
     DuckError::Duck(error.to_string())
 }
 
@@ -323,12 +323,12 @@ fn part(kind: &str, table: &DuckTable) -> String {
     format!("parts.{}", quoted(&format!("{kind}_{}", table.name)))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A path as a string of SQL.
-fn literal(path: &Path) -> Result<String, DuckError> {
+pub(super) fn literal(path: &Path) -> Result<String, DuckError> {
     let wrong = |reason| DuckError::Path { path: path.to_owned(), reason };
     let text = path.to_str().ok_or_else(|| wrong("it is no UTF-8 text"))?;
     if !path.is_absolute() {
@@ -341,10 +341,10 @@ fn literal(path: &Path) -> Result<String, DuckError> {
 }
 
 /// A folder that goes with its owner.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn create(parent: &Path) -> Result<Self, DuckError> {
+    pub fn create(parent: &Path) -> Result<Self, DuckError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("duckdb-{}-{number}", std::process::id()));

@@ -11,6 +11,7 @@ mod datafusion;
 mod depth;
 mod duckdb;
 mod error;
+pub mod export;
 pub mod flight;
 pub mod output;
 mod params;

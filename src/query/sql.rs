@@ -193,7 +193,11 @@ impl Sql {
         if engine == Engine::DataFusion {
             depth::check(&sql)?;
         }
-        let place = self.0.places.take(&question.caller).await?;
+        // Exports wait in a queue of their own, and may take hours.
+        let place = match question.export {
+            true => None,
+            false => Some(self.0.places.take(&question.caller).await?),
+        };
         let state = self.state(as_of).await?;
         let lsn = state.seq();
         let (schema, told) = oneshot::channel();
@@ -302,8 +306,16 @@ fn tokio_stream_of(
     coming: mpsc::Receiver<Result<RecordBatch, QueryError>>,
     running: AbortOnDropHandle<()>,
 ) -> AnswerBatches {
-    futures::stream::unfold((coming, running), |(mut coming, running)| async move {
-        coming.recv().await.map(|batch| (batch, (coming, running)))
+    futures::stream::unfold(Some((coming, running)), |open| async move {
+        let (mut coming, running) = open?;
+        match coming.recv().await {
+            Some(batch) => Some((batch, Some((coming, running)))),
+            // A task that was stopped could not say so, and half an answer must not look like a whole one.
+            None => match running.await {
+                Ok(()) => None,
+                Err(error) => Some((Err(QueryError::Internal(format!("the query was stopped: {error}"))), None)),
+            },
+        }
     })
     .boxed()
 }
@@ -319,6 +331,7 @@ impl Inner {
             memory_bytes: self.settings.memory_bytes,
             scratch: self.settings.scratch.clone(),
             scratch_bytes: self.settings.scratch_bytes,
+            merge_bytes: question.export.then_some(self.settings.memory_bytes / 3),
             backends: self.backend_rows(),
             postgres: question.postgres,
         }
@@ -364,7 +377,11 @@ impl Asked {
     async fn by_duckdb(mut self, inner: &Inner) -> Result<(), QueryError> {
         // By its name alone: what is read for nothing costs time, and what is missing would be a wrong answer.
         let events = self.sql.to_ascii_lowercase().contains("events");
-        let database = inner.databases.of(&inner.catalog, &self.state, &inner.backend_rows(), events).await?;
+        let (databases, backends) = (&inner.databases, inner.backend_rows());
+        let database = match self.question.export {
+            true => databases.alone(&inner.catalog, &self.state, &backends, events).await?,
+            false => databases.of(&inner.catalog, &self.state, &backends, events).await?,
+        };
         let mut answer = database.ask(self.sql.clone(), self.question.params.clone());
         let mut rows = RowLimit::new(self.row_limit(&inner.settings));
         let schema = answer.schema().await?;

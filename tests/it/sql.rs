@@ -55,7 +55,8 @@ async fn both_engines_answer_with_the_same_rows_and_say_what_they_saw() {
 async fn rows_come_in_the_form_that_the_client_accepts() {
     let app = TestApp::start().await;
     with_segments(&app).await;
-    let query = json!({ "sql": "SELECT object_id, start_seconds AS s, NULL AS n FROM flow_segments ORDER BY s LIMIT 2" });
+    let query =
+        json!({ "sql": "SELECT object_id, start_seconds AS s, NULL AS n FROM flow_segments ORDER BY s LIMIT 2" });
     for engine in ENGINES {
         for (accept, kind, text) in [
             ("text/csv", "text/csv; charset=utf-8; header=present", "object_id,s,n\na,0,\nb,10,\n"),
@@ -252,7 +253,10 @@ async fn a_query_that_is_too_much_is_stopped_at_its_limits_and_the_server_goes_o
         ("a long sum", &sum),
         ("many unions", &unions),
         ("many ors", &ors),
-        ("a recursion without an end", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r"),
+        (
+            "a recursion without an end",
+            "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
+        ),
         (
             "a recursion that doubles",
             "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r, (VALUES (1), (2)) v(x)) SELECT count(*) FROM r",
@@ -261,11 +265,20 @@ async fn a_query_that_is_too_much_is_stopped_at_its_limits_and_the_server_goes_o
             "a cross join to count",
             "SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 1000000) b(y) WHERE a.x + b.y = 7",
         ),
-        ("a cross join to read", "SELECT a.x, b.y FROM generate_series(1, 100000) a(x), generate_series(1, 100000) b(y)"),
+        (
+            "a cross join to read",
+            "SELECT a.x, b.y FROM generate_series(1, 100000) a(x), generate_series(1, 100000) b(y)",
+        ),
         ("rows without an end", "SELECT * FROM generate_series(1, 100000000)"),
-        ("a sort that does not fit", "SELECT x, repeat('x', 1000) AS t FROM generate_series(1, 10000000) a(x) ORDER BY t, x DESC"),
+        (
+            "a sort that does not fit",
+            "SELECT x, repeat('x', 1000) AS t FROM generate_series(1, 10000000) a(x) ORDER BY t, x DESC",
+        ),
         ("a text that does not fit", "SELECT length(repeat(repeat('x', 100000), 100000))"),
-        ("groups that do not fit", "SELECT count(*) FROM (SELECT x, count(*) FROM generate_series(1, 50000000) a(x) GROUP BY x)"),
+        (
+            "groups that do not fit",
+            "SELECT count(*) FROM (SELECT x, count(*) FROM generate_series(1, 50000000) a(x) GROUP BY x)",
+        ),
     ];
     for engine in ENGINES {
         for (what, bomb) in bombs {
@@ -281,7 +294,11 @@ async fn a_query_that_is_too_much_is_stopped_at_its_limits_and_the_server_goes_o
             let (status, text) = answer.unwrap_or_else(|_| panic!("{engine} hangs at {what}"));
             let shown = text.get(..300).unwrap_or(&text);
             assert!(status == 200 || (400..500).contains(&status), "{engine} {what}: {status} {shown}");
-            assert_eq!(rows(&app.client, engine, "SELECT count(*) AS n FROM flows").await, json!([{ "n": 1 }]), "{what}");
+            assert_eq!(
+                rows(&app.client, engine, "SELECT count(*) AS n FROM flows").await,
+                json!([{ "n": 1 }]),
+                "{what}"
+            );
         }
     }
     app.client.register(1, "after", "[100:0_101:0)").await;
@@ -297,7 +314,8 @@ async fn a_query_ends_when_its_client_goes() {
     };
     let app = TestApp::with(one, Clock::system()).await;
     for engine in ENGINES {
-        let endless = "SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 100000000) b(y) WHERE x + y = 7";
+        let endless =
+            "SELECT count(*) FROM generate_series(1, 1000000) a(x), generate_series(1, 100000000) b(y) WHERE x + y = 7";
         let asking = tokio::time::timeout(Duration::from_millis(300), sql(&app.client, engine, endless)).await;
         assert!(asking.is_err(), "{engine}: {:?}", asking.map(|answer| answer.json));
         // There is one place, and the client that had it is gone.
@@ -339,15 +357,44 @@ async fn the_paths_of_earlier_clients_lead_to_the_fields_that_they_know() {
     for (path, fields) in [
         (
             "/flow-usage",
-            &["total_flows", "format_distribution", "resolution_distribution", "codec_distribution", "estimated_storage_bytes", "average_flow_size", "time_range"][..],
+            &[
+                "total_flows",
+                "format_distribution",
+                "resolution_distribution",
+                "codec_distribution",
+                "estimated_storage_bytes",
+                "average_flow_size",
+                "time_range",
+            ][..],
         ),
         (
             "/storage-usage",
-            &["total_objects", "total_size_bytes", "average_size_bytes", "size_distribution", "most_accessed", "least_accessed", "average_access_count", "storage_efficiency", "time_range"],
+            &[
+                "total_objects",
+                "total_size_bytes",
+                "average_size_bytes",
+                "size_distribution",
+                "most_accessed",
+                "least_accessed",
+                "average_access_count",
+                "storage_efficiency",
+                "time_range",
+            ],
         ),
         (
             "/time-range-analysis",
-            &["total_segments", "average_duration_seconds", "min_duration_seconds", "max_duration_seconds", "total_duration_seconds", "duration_statistics", "coverage", "duration_distribution", "time_coverage", "time_range"],
+            &[
+                "total_segments",
+                "average_duration_seconds",
+                "min_duration_seconds",
+                "max_duration_seconds",
+                "total_duration_seconds",
+                "duration_statistics",
+                "coverage",
+                "duration_distribution",
+                "time_coverage",
+                "time_range",
+            ],
         ),
         ("/analytics/summary", &["counts", "storage", "formats", "time"]),
     ] {
@@ -383,7 +430,8 @@ async fn sizes_of_uploaded_objects_are_in_sql_and_not_in_tams() {
     for engine in ENGINES {
         let found = rows(&app.client, engine, "SELECT size_bytes FROM objects").await;
         assert_eq!(found, json!([{ "size_bytes": 12_345 }]), "{engine}");
-        let backend = rows(&app.client, engine, "SELECT is_default, free_bytes > 0 AS has_room FROM storage_backends").await;
+        let backend =
+            rows(&app.client, engine, "SELECT is_default, free_bytes > 0 AS has_room FROM storage_backends").await;
         assert_eq!(backend, json!([{ "is_default": true, "has_room": true }]), "{engine}");
     }
     assert!(!app.client.get(&object_path("o")).await.expect(200).json.to_string().contains("12345"));

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::helpers;
 use crate::catalog::rows::{
-    self, DeleteRequestRow, FlowRow, ObjectRow, ProfileRow, ServiceRow, SegmentRow, SourceRow, StoredFlow, WebhookRow,
+    self, DeleteRequestRow, FlowRow, ObjectRow, ProfileRow, SegmentRow, ServiceRow, SourceRow, StoredFlow, WebhookRow,
 };
 use crate::catalog::tables::Table;
 use crate::catalog::{Catalog, Change};

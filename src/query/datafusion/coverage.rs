@@ -6,9 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder,
-};
+use arrow::array::{Array, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -186,7 +184,8 @@ impl PartitionStream for Stretches {
             let mut all: Vec<Stretch> = Vec::new();
             let mut rooms = Vec::new();
             for part in running {
-                let (mut found, room) = part.join().await.map_err(|error| DataFusionError::External(Box::new(error)))??;
+                let (mut found, room) =
+                    part.join().await.map_err(|error| DataFusionError::External(Box::new(error)))??;
                 if all.is_empty() {
                     all = found;
                 } else {

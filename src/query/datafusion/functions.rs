@@ -30,7 +30,7 @@ pub fn register(context: &SessionContext) {
     define("parse_timerange", vec![Utf8], DataType::Struct(timerange_fields()), parse_timerange);
     // OVERLAPS itself is an operator of SQL's grammar.
     define("timeranges_overlap", vec![Utf8, Utf8], Boolean, overlap);
-        define("duration_ns", vec![Utf8], NANOSECONDS, duration_ns);
+    define("duration_ns", vec![Utf8], NANOSECONDS, duration_ns);
     define("tai_to_utc", vec![Int64, Int64], MICROS, tai_to_utc);
     // Of times of any unit, with a zone or without one.
     let any = Signature::any(1, Volatility::Immutable);

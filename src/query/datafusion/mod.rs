@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::ParamValues;
+use datafusion::common::config::SpillCompression;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -43,6 +44,8 @@ pub struct SessionSettings {
     pub memory_bytes: u64,
     pub scratch: PathBuf,
     pub scratch_bytes: u64,
+    /// Of the memory, what sorting keeps free to merge what it has sorted; less, and it fails where rows are wide.
+    pub merge_bytes: Option<u64>,
     /// Rows of `storage_backends`.
     pub backends: RecordBatch,
     /// With the system tables of PostgreSQL.
@@ -60,6 +63,11 @@ impl Session {
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
+        let mut config = match settings.merge_bytes {
+            Some(bytes) => config.with_sort_spill_reservation_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            None => config,
+        };
+        config.options_mut().execution.spill_compression = SpillCompression::Lz4Frame;
         let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
         let largest = std::num::NonZeroUsize::MIN;
         let disk = DiskManagerBuilder::default()

@@ -8,7 +8,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
+};
 use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -25,12 +27,7 @@ use super::{CATALOG, SCHEMA};
 use crate::catalog::{Catalog, ColdTable, SmallTable, State, events_schema};
 use crate::query::views;
 
-pub fn register(
-    context: &SessionContext,
-    catalog: &Catalog,
-    state: &Arc<State>,
-    backends: &RecordBatch,
-) -> Result<()> {
+pub fn register(context: &SessionContext, catalog: &Catalog, state: &Arc<State>, backends: &RecordBatch) -> Result<()> {
     let raw = MemorySchemaProvider::new();
     for table in ColdTable::ALL {
         let provider = LargeTable { catalog: catalog.clone(), state: state.clone(), table };

@@ -1,6 +1,7 @@
 //! One query of a database, on a thread of its own, as batches of our Arrow.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -39,7 +40,10 @@ impl Duck {
         let guard = over.clone().drop_guard();
         let duck = self.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = duck.run(&sql, &params, &messages, guard) {
+            // A panic must not look like the end of the rows.
+            let ran = catch_unwind(AssertUnwindSafe(|| duck.run(&sql, &params, &messages, guard)));
+            let panicked = || Err(DuckError::Duck("INTERNAL Error: the thread of the query panicked".into()));
+            if let Err(error) = ran.unwrap_or_else(|_| panicked()) {
                 // Nobody may listen any more.
                 let _ = messages.blocking_send(Err(error));
             }

@@ -44,6 +44,31 @@ impl Databases {
         if let Some(duck) = self.kept(state, events) {
             return Ok(duck);
         }
+        let duck = Self::open(&self.settings, catalog, state, backends, events).await?;
+        let kept = Kept { state: state.clone(), events, duck: duck.clone() };
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Ok(duck)
+    }
+
+    /// A database for one question, with one thread: rows come in the same order each time.
+    pub async fn alone(
+        &self,
+        catalog: &Catalog,
+        state: &Arc<State>,
+        backends: &RecordBatch,
+        events: bool,
+    ) -> Result<Arc<Duck>, QueryError> {
+        let settings = DuckSettings { threads: 1, ..self.settings.clone() };
+        Self::open(&settings, catalog, state, backends, events).await
+    }
+
+    async fn open(
+        settings: &DuckSettings,
+        catalog: &Catalog,
+        state: &Arc<State>,
+        backends: &RecordBatch,
+        events: bool,
+    ) -> Result<Arc<Duck>, QueryError> {
         let mut tables = duck_tables(catalog, state).await?;
         let resident = |name: &str, hot: RecordBatch| DuckTable {
             name: name.to_owned(),
@@ -55,12 +80,9 @@ impl Databases {
         tables.push(resident("columns", views::columns().clone()));
         let rows = if events { event_rows(catalog, state).await? } else { RecordBatch::new_empty(events_schema()) };
         tables.push(resident("events", rows));
-        let settings = self.settings.clone();
+        let settings = settings.clone();
         let opened = tokio::task::spawn_blocking(move || Duck::open(&settings, &tables, VIEWS)).await;
-        let duck = Arc::new(opened.map_err(|error| QueryError::Internal(error.to_string()))??);
-        let kept = Kept { state: state.clone(), events, duck: duck.clone() };
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        Ok(duck)
+        Ok(Arc::new(opened.map_err(|error| QueryError::Internal(error.to_string()))??))
     }
 
     fn kept(&self, state: &Arc<State>, events: bool) -> Option<Arc<Duck>> {

@@ -108,10 +108,11 @@ async fn check(sql: &Sql, canned: &Canned, run: &Value, rows: &Value, when: &str
                 if Some(&names) != serde_json::from_value(run["columns"].clone()).ok().as_ref() {
                     wrong.push(format!("{about}: columns {names:?}"));
                 }
-                let differs = (0..wanted.len().max(found.len())).find(|row| match (wanted.get(*row), found.get(*row)) {
-                    (Some(wanted), Some(found)) => !is_same(wanted, found),
-                    _ => true,
-                });
+                let differs =
+                    (0..wanted.len().max(found.len())).find(|row| match (wanted.get(*row), found.get(*row)) {
+                        (Some(wanted), Some(found)) => !is_same(wanted, found),
+                        _ => true,
+                    });
                 if let Some(row) = differs {
                     wrong.push(format!("{about}: row {row} is {:?}, not {:?}", found.get(row), wanted.get(row)));
                 }
