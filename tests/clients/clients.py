@@ -154,8 +154,8 @@ class Server:
         import pandas
 
         frame = pandas.read_sql(sql, self.flight_connection("datafusion"), dtype_backend="pyarrow")
-        rows = frame.astype(object).where(frame.notna(), None)
-        return list(frame.columns), rows.itertuples(index=False, name=None)
+        columns = [[None if value is pandas.NA else value for value in frame[name]] for name in frame.columns]
+        return list(frame.columns), list(zip(*columns, strict=True))
 
     def polars(self, sql):
         import polars
