@@ -81,24 +81,34 @@ def spark_session():
     return session
 
 
-def read_spark(path, questions):
+def delta_in_spark(path):
+    """A published table as a data frame: its files, without the rows that its deletion vectors name."""
     import pyarrow
     from deltalake import DeltaTable
+    from pyspark.sql.types import StructType
 
     table = DeltaTable(path)
+    session = spark_session()
+    # Delta writes a schema down as Spark does. Columns that came later are null in older files.
+    schema = StructType.fromJson(json.loads(table.schema().to_json()))
     files = [row["path"] for row in pyarrow.table(table.get_add_actions()).to_pylist()]
+    if not files:
+        return session.createDataFrame([], schema)
     dead = []
     for batch in pyarrow.table(table.deletion_vectors()).to_batches():
         for name, kept in zip(batch["filepath"].to_pylist(), batch["selection_vector"].to_pylist()):
             dead += [(os.path.basename(name), row) for row, keep in enumerate(kept) if not keep]
-    session = spark_session()
-    rows = session.read.parquet(*(os.path.join(path, file) for file in files))
+    rows = session.read.schema(schema).parquet(*(os.path.join(path, file) for file in files))
     if dead:
         places = pyarrow.table({"file": [file for file, _ in dead], "row": [row for _, row in dead]})
         marked = rows.selectExpr("*", "_metadata.file_name as file", "_metadata.row_index as row")
         rows = marked.join(session.createDataFrame(places), ["file", "row"], "left_anti").drop("file", "row")
-    rows.createOrReplaceTempView("t")
-    return [list(session.sql(sql).collect()[0]) for sql in questions]
+    return rows
+
+
+def read_spark(path, questions):
+    delta_in_spark(path).createOrReplaceTempView("t")
+    return [list(spark_session().sql(sql).collect()[0]) for sql in questions]
 
 
 READERS = {

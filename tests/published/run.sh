@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Reads the published tables of a catalogue that was made, edited and flushed through this build, with programs that are not
-# ours, and holds their answers against the API's.
+# ours, and holds their answers against the API's. Spark answers canned questions, too, as DuckDB does.
 # Usage: run.sh [BINARY]; PUBLISHED_PYTHON names a Python with the packages of requirements.txt. Spark, which is large, is
 # asked when TAMSLAKE_PYSPARK=1.
 set -euo pipefail
@@ -26,6 +26,10 @@ export PYTHONDONTWRITEBYTECODE=1
 }
 echo "while the server runs:"
 "$python" "$here/read.py" "$tables" "$folder/expected.json" --readers "$readers"
+if [[ ${TAMSLAKE_PYSPARK:-} == 1 ]]; then
+    echo "canned questions in Spark and in DuckDB:"
+    "$python" "$here/spark_questions.py" "$tables" "$binary"
+fi
 
 # Several files and deletion vectors, or little was shown.
 for table in flow_segments objects; do
