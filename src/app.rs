@@ -353,7 +353,7 @@ pub fn sql_settings(config: &Config, scratch: PathBuf) -> SqlSettings {
         threads: if query.threads == 0 { processors } else { query.threads },
         timeout: query.timeout.0,
         memory_bytes: query.memory.0,
-        scratch: scratch,
+        scratch,
         scratch_bytes: query.scratch.0,
         max_rows: query.max_rows,
         max_sql_bytes: query.max_sql.as_usize(),

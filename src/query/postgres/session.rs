@@ -77,10 +77,13 @@ impl Drop for Session {
 
 /// The connections whose queries can be cancelled: by who knows their secret.
 #[derive(Default)]
-pub struct Cancels(Mutex<HashMap<(i32, Vec<u8>), Weak<Session>>>);
+pub struct Cancels(Mutex<Secrets>);
+
+/// By process number and secret.
+type Secrets = HashMap<(i32, Vec<u8>), Weak<Session>>;
 
 impl Cancels {
-    fn known(&self) -> MutexGuard<'_, HashMap<(i32, Vec<u8>), Weak<Session>>> {
+    fn known(&self) -> MutexGuard<'_, Secrets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
