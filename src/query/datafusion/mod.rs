@@ -106,10 +106,22 @@ impl Session {
     }
 
     async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
-        let plan = self.context.state().create_logical_plan(sql).await?;
+        let planned = self.context.state().create_logical_plan(sql).await;
+        let plan = planned.map_err(|error| match QueryError::from(error) {
+            // What is wrong with a write is of no interest.
+            QueryError::Wrong(text) if is_write(sql) => QueryError::NotAQuery(text),
+            error => error,
+        })?;
         only_reads().verify_plan(&plan).map_err(read_only)?;
         Ok(plan)
     }
+}
+
+/// Whether a statement begins as one that changes something, or takes rows elsewhere.
+fn is_write(sql: &str) -> bool {
+    const WRITES: [&str; 8] = ["copy", "create", "insert", "update", "delete", "drop", "alter", "truncate"];
+    let first: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    WRITES.contains(&first.to_ascii_lowercase().as_str())
 }
 
 fn only_reads() -> SQLOptions {
