@@ -364,6 +364,26 @@ async fn drivers_and_dashboards_get_through_their_small_talk() {
     texts(&client, " ; -- only this").await;
 }
 
+/// As they were seen; what the tools make of the answers is tried by hand.
+#[tokio::test]
+async fn questions_of_tools_are_answered() {
+    let served = served().await;
+    let client = served.connect().await;
+    for (tool, sql) in [
+        ("psql \\dt", include_str!("questions/psql-dt.sql")),
+        ("psql \\d+", include_str!("questions/psql-d-plus.sql")),
+        ("Grafana", include_str!("questions/grafana-tables.sql")),
+        ("DBeaver", include_str!("questions/dbeaver-schemas.sql")),
+        ("SQLAlchemy 1", include_str!("questions/sqlalchemy1-indexes.sql")),
+        ("SQLAlchemy 2", include_str!("questions/sqlalchemy2-columns.sql")),
+    ] {
+        client.simple_query(sql).await.unwrap_or_else(|error| panic!("{tool}: {error:?}"));
+        client.prepare(sql).await.unwrap_or_else(|error| panic!("{tool}, prepared: {error:?}"));
+    }
+    let tables = texts(&client, include_str!("questions/grafana-tables.sql")).await;
+    assert!(tables.iter().any(|table| table.ends_with("flow_segments")), "{tables:?}");
+}
+
 #[tokio::test]
 async fn a_failed_transaction_ends_with_a_rollback() {
     let served = served().await;
