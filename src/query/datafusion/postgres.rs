@@ -186,6 +186,7 @@ fn more_functions() -> Vec<Arc<ScalarUDF>> {
         ("pg_get_serial_sequence", text(None)),
         ("pg_tablespace_location", text(None)),
         ("pg_size_pretty", text(None)),
+        ("pg_table_size", ScalarValue::Int64(None)),
         ("json_build_object", text(None)),
         ("to_regtype", ScalarValue::Int32(None)),
         ("to_regclass", ScalarValue::Int32(None)),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::errors::{CANCELLED, PROTOCOL, error, fatal, of_query};
 use super::session::{Cancels, Session};
-use super::{rows, statement, talk};
+use super::{rows, statement, talk, words};
 use crate::query::{Answer, Engine, Question, Sql, as_of, depth};
 
 /// What all connections share.
@@ -49,7 +49,7 @@ impl Front {
         }
         let (bare, as_of) = as_of::split(sql).map_err(of_query)?;
         depth::check(bare).map_err(of_query)?;
-        let said = statement::in_other_words(bare);
+        let said = words::other(bare);
         // What it cannot read is for DataFusion to judge.
         let sql = match self.compatibility.parse(&said).as_deref() {
             Ok([statement]) => statement.to_string(),

@@ -13,6 +13,7 @@ mod startup;
 mod statement;
 mod talk;
 mod wire;
+mod words;
 
 use std::io;
 use std::pin::pin;

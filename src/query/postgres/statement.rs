@@ -271,24 +271,6 @@ pub fn is_of_postgres(sql: &str) -> bool {
     OF_POSTGRES.iter().any(|word| sql.contains(word))
 }
 
-/// Phrases in the questions of tools that DataFusion has no way to answer, and what it answers instead.
-const PHRASES: [(&str, &str); 3] = [
-    // psql, \d+: options of a table, which none has.
-    (
-        "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')",
-        "'' AS array_to_string",
-    ),
-    // SQLAlchemy: no pattern of its has a slash.
-    (" ESCAPE '/'", ""),
-    // ADBC: functions have names here, not numbers.
-    ("typreceive != 0 OR typsend != 0", "typreceive <> '-' OR typsend <> '-'"),
-];
-
-/// For questions about PostgreSQL's own tables.
-pub fn in_other_words(sql: &str) -> String {
-    PHRASES.iter().fold(sql.to_owned(), |sql, (phrase, instead)| sql.replace(phrase, instead))
-}
-
 /// Whether a placeholder says how many rows: there the engine does not tell its type.
 pub fn is_count(sql: &str, name: &str) -> bool {
     let words: Vec<&str> =
