@@ -144,7 +144,7 @@ impl App {
                 heartbeat: config.events.heartbeat.0,
                 closing: closing.subscribe(),
             },
-            exports: Some(exports.clone()),
+            exports: exports.clone(),
         });
         let (stop_collector, stop) = watch::channel(false);
         let deleter = tokio::spawn(run_deleter(tams.clone(), stop.clone()));

@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::error::ApiError;
+use super::json::JSON;
 use super::query::Query;
 use super::routes::Methods;
-use super::sql::{LSN, ask, caller, format, respond};
+use super::sql::{ask, caller, format, respond, saying};
 use super::status::internal;
 use crate::query::canned::{self, Canned, Shape};
 use crate::query::output::{self, Format};
@@ -33,7 +34,7 @@ pub fn list() -> Methods {
             })
             .collect();
         let body = json!({ "questions": questions }).to_string();
-        Ok::<_, poem::Error>(Response::builder().content_type("application/json").body(body))
+        Ok::<_, poem::Error>(Response::builder().content_type(JSON).body(body))
     });
     Methods::new([(Method::GET, get.map_to_response().boxed())])
 }
@@ -88,10 +89,7 @@ async fn answer(api: &Api, request: &Request) -> Result<Response, ApiError> {
     }
     let (lsn, engine) = (answer.lsn, answer.engine);
     let body = shaped(canned, answer, used).await?;
-    let mut response = Response::builder().content_type("application/json").body(body.to_string());
-    response.headers_mut().insert(LSN, HeaderValue::from(lsn));
-    response.headers_mut().insert("x-tamslake-engine", HeaderValue::from_static(engine.name()));
-    Ok(response)
+    Ok(saying(Response::builder().content_type(JSON).body(body.to_string()), lsn, engine))
 }
 
 async fn shaped(canned: &Canned, answer: Answer, used: BTreeMap<&str, Value>) -> Result<Value, ApiError> {

@@ -19,19 +19,19 @@ use crate::query::export::{ExportError, ExportFormat, ExportRequest, Exports};
 const LISTED: usize = 1_000;
 
 /// `GET` and `POST /exports`.
-pub fn all(exports: Option<Exports>) -> Methods {
+pub fn all(exports: Exports) -> Methods {
     let given = exports.clone();
     let list = make(move |_| {
         let exports = given.clone();
         async move {
-            let mut jobs = on(&exports)?.list();
+            let mut jobs = exports.list();
             jobs.truncate(LISTED);
             Ok::<_, poem::Error>(reply(StatusCode::OK, &json!({ "exports": jobs }))?)
         }
     });
     let create = make(move |request| {
         let exports = exports.clone();
-        async move { Ok::<_, poem::Error>(create(on(&exports)?, request).await?) }
+        async move { Ok::<_, poem::Error>(create(&exports, request).await?) }
     });
     Methods::new([(Method::GET, list.boxed()), (Method::POST, create.boxed())])
 }
@@ -48,19 +48,19 @@ async fn create(exports: &Exports, mut request: Request) -> Result<Response, Api
 }
 
 /// `GET` and `DELETE /exports/:id`.
-pub fn one(exports: Option<Exports>) -> Methods {
+pub fn one(exports: Exports) -> Methods {
     let given = exports.clone();
     let get = make(move |request: Request| {
         let exports = given.clone();
         async move {
-            let job = on(&exports)?.get(id(&request)).map_err(ApiError::from)?;
+            let job = exports.get(id(&request)).map_err(ApiError::from)?;
             Ok::<_, poem::Error>(reply(StatusCode::OK, &job)?)
         }
     });
     let delete = make(move |request: Request| {
         let exports = exports.clone();
         async move {
-            let kept = on(&exports)?.remove(id(&request)).await.map_err(ApiError::from)?;
+            let kept = exports.remove(id(&request)).await.map_err(ApiError::from)?;
             Ok::<_, poem::Error>(match kept {
                 Some(job) => reply(StatusCode::ACCEPTED, &job)?,
                 None => Response::builder().status(StatusCode::NO_CONTENT).finish(),
@@ -71,11 +71,11 @@ pub fn one(exports: Option<Exports>) -> Methods {
 }
 
 /// `GET /exports/:id/manifest`.
-pub fn manifest(exports: Option<Exports>) -> Methods {
+pub fn manifest(exports: Exports) -> Methods {
     let get = make(move |request: Request| {
         let exports = exports.clone();
         async move {
-            let path = on(&exports)?.manifest(id(&request)).map_err(ApiError::from)?;
+            let path = exports.manifest(id(&request)).map_err(ApiError::from)?;
             Ok::<_, poem::Error>(send(&request, path, JSON).await?)
         }
     });
@@ -83,13 +83,13 @@ pub fn manifest(exports: Option<Exports>) -> Methods {
 }
 
 /// `GET /exports/:id/files/*name`.
-pub fn file(exports: Option<Exports>) -> Methods {
+pub fn file(exports: Exports) -> Methods {
     let get = make(move |request: Request| {
         let exports = exports.clone();
         async move {
             // Names of partitions are percent-encoded once as folders, and once more in URLs.
             let name = request.path_params::<(String, String)>().map(|(_, name)| name).unwrap_or_default();
-            let path = on(&exports)?.file(id(&request), &name).map_err(ApiError::from)?;
+            let path = exports.file(id(&request), &name).map_err(ApiError::from)?;
             let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
             let format = ExportFormat::ALL.into_iter().find(|format| format.name() == kind);
             let content_type = format.map_or("application/octet-stream", ExportFormat::content_type);
@@ -107,10 +107,6 @@ async fn send(request: &Request, path: std::path::PathBuf, content_type: &str) -
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     Ok(response)
-}
-
-fn on(exports: &Option<Exports>) -> Result<&Exports, ApiError> {
-    exports.as_ref().ok_or_else(|| ApiError::not_found("This server makes no exports"))
 }
 
 fn id(request: &Request) -> &str {
@@ -196,7 +192,7 @@ mod tests {
     }
 
     async fn ask(exports: &Exports, request: poem::RequestBuilder) -> Result<(Response, Vec<u8>), ApiError> {
-        let given = || Some(exports.clone());
+        let given = || exports.clone();
         let routes = Route::new()
             .at("/exports", all(given()))
             .at("/exports/:id", one(given()))
@@ -213,7 +209,7 @@ mod tests {
         let exports = exports(&folder).await;
         let wanted = json!({"table": "flows", "format": "csv", "partition_by": "id"}).to_string();
         let request = Request::builder().method(Method::POST).uri_str("/exports").content_type(JSON).body(wanted);
-        let response = all(Some(exports.clone())).call(request).await.unwrap();
+        let response = all(exports.clone()).call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         let place = response.header("location").unwrap().to_owned();
         let id = place.strip_prefix("/exports/").unwrap();

@@ -59,28 +59,21 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     ) -> poem::Result<Self> {
         let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0);
         let limit = if is_bulk(request.uri().path()) { limit } else { limit.min(MAX_SINGLE) };
-        let mut body = stream(body.take()?);
-        let bytes = match check_headers(request.headers()) {
-            Ok(()) => match room(request, limit) {
-                Ok(_room) => read(&mut body, request.headers(), limit).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        match bytes {
-            Ok(bytes) => Ok(Self(parse_body(&bytes)?)),
-            Err(error) => {
-                drain(request.headers(), &mut body).await;
-                Err(error.into())
-            }
-        }
+        let bytes = read_within(request, stream(body.take()?), limit).await?;
+        Ok(Self(parse_body(&bytes)?))
     }
 }
 
 /// The JSON body of a request that has no place in the document, read as [`JsonBody`] is.
 pub async fn read_json<T: DeserializeOwned>(request: &mut Request) -> Result<T, ApiError> {
     let limit = request.data::<BodyLimit>().map_or(u64::MAX, |limit| limit.0);
-    let mut body = stream(request.take_body());
+    let body = stream(request.take_body());
+    let bytes = read_within(request, body, limit).await?;
+    parse_at(&bytes, &["body"])
+}
+
+/// A whole body, if there is room for it and it is JSON; if not, it is read to its end all the same.
+async fn read_within(request: &Request, mut body: BodyStream, limit: u64) -> Result<Vec<u8>, ApiError> {
     let bytes = match check_headers(request.headers()) {
         Ok(()) => match room(request, limit) {
             Ok(_room) => read(&mut body, request.headers(), limit).await,
@@ -88,13 +81,10 @@ pub async fn read_json<T: DeserializeOwned>(request: &mut Request) -> Result<T, 
         },
         Err(error) => Err(error),
     };
-    match bytes {
-        Ok(bytes) => parse_at(&bytes, &["body"]),
-        Err(error) => {
-            drain(request.headers(), &mut body).await;
-            Err(error)
-        }
+    if bytes.is_err() {
+        drain(request.headers(), &mut body).await;
     }
+    bytes
 }
 
 /// Whether a body may be a long list.

@@ -71,8 +71,7 @@ pub struct Api {
     pub signer: UrlSigner,
     pub settings: HttpSettings,
     pub events: Events,
-    /// `None` where the server makes none.
-    pub exports: Option<Exports>,
+    pub exports: Exports,
 }
 
 #[derive(Clone)]

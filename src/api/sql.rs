@@ -18,7 +18,7 @@ use crate::query::output::{self, Format};
 use crate::query::{Answer, Engine, Param, Params, QueryError, Question, parse_as_of};
 
 /// Header of answers: the log entry whose state was asked.
-pub const LSN: &str = "x-tamslake-lsn";
+const LSN: &str = "x-tamslake-lsn";
 /// Header of answers: which engine made it.
 const ENGINE: &str = "x-tamslake-engine";
 
@@ -148,10 +148,15 @@ pub fn respond(answer: Answer, format: Format) -> Result<Response, ApiError> {
             std::io::Error::other(error.to_string())
         })
     });
-    let mut response = Response::builder().content_type(format.content_type()).body(Body::from_bytes_stream(pieces));
+    let response = Response::builder().content_type(format.content_type()).body(Body::from_bytes_stream(pieces));
+    Ok(saying(response, lsn, engine))
+}
+
+/// An answer that says which state was asked, by which engine.
+pub fn saying(mut response: Response, lsn: u64, engine: Engine) -> Response {
     response.headers_mut().insert(LSN, HeaderValue::from(lsn));
     response.headers_mut().insert(ENGINE, HeaderValue::from_static(engine.name()));
-    Ok(response)
+    response
 }
 
 impl From<QueryError> for ApiError {

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::stream::{self, StreamExt};
 
 use super::Catalog;
-use super::feed::{FeedError, LoggedEvent};
+use super::feed::LoggedEvent;
 use super::pages::ReadError;
 use super::rows::{self, EventRow, RowError, times};
 use super::scan::Batches;
@@ -41,13 +41,9 @@ impl Catalog {
                 if place.seq >= last {
                     return Ok(None);
                 }
-                let (mut events, reached) = match catalog.events().after(place, BATCH_EVENTS).await {
-                    // Nothing has happened since, or what was there is gone.
-                    Err(error @ FeedError::Truncated(_)) | Err(error @ FeedError::Log(_)) => {
-                        return Err(unreadable(&error));
-                    }
-                    Ok(found) => found,
-                };
+                // What a slow reader has not come to may be truncated meanwhile.
+                let found = catalog.events().after(place, BATCH_EVENTS).await;
+                let (mut events, reached) = found.map_err(|error| unreadable(&error))?;
                 events.retain(|event| event.place.seq <= last);
                 let batch = batch(&events).map_err(|error| unreadable(&error))?;
                 // The log may end before what the state was told.

@@ -105,8 +105,9 @@ impl Maintenance {
     }
 }
 
-/// Gives this thread a tenth of the processors while requests want them: they go first, and it does not fall behind for ever.
-fn be_patient() {
+/// Gives this thread, and those that it starts, a tenth of the processors while requests want them: they go first, and it does
+/// not fall behind for ever.
+pub fn be_patient() {
     if cfg!(target_os = "linux") {
         // There it is this thread's own; without it requests are slower for a while, and nothing is wrong.
         let _ = rustix::process::setpriority_process(None, 10);

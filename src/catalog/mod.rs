@@ -56,13 +56,14 @@ pub use cold::ColdTable;
 pub use committer::CommitError;
 pub use event_rows::events_schema;
 pub use feed::{Feed, FeedError, LoggedEvent};
+pub use maintenance::be_patient;
 pub use past::{AsOf, PastError};
 pub use publishing::Publication;
 pub use scan::{Batches, ScanOrder, TableScan};
 pub use snapshot::{Hidden, SmallTable, TableFiles};
 pub use state::{ColdTableSize, SegmentScan, State};
 pub use store::{Create, LocalStore, ObjectStoreStore, Store, StoreError};
-pub use tables::table_docs;
+pub use tables::{ColumnDoc, table_docs};
 pub use view::{Draft, ReadError, View, read_all};
 
 use committer::{Committer, Decided, Message, Pending};

@@ -96,7 +96,7 @@ pub fn object_references() -> &'static SchemaRef {
     &SCHEMA
 }
 
-/// What a column of a stored table means.
+/// What a column of a table means.
 #[derive(Debug, Clone)]
 pub struct ColumnDoc {
     pub table: String,

@@ -10,11 +10,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use super::sql::{Format, put};
-use super::work::Places;
+use super::work::catalogue_to_read;
 use super::{CommonArgs, say, serve};
 use crate::app;
-use crate::catalog::{Catalog, LocalStore};
-use crate::clock::Clock;
 use crate::query::output::{self, Format as Form};
 use crate::query::{Answer, Engine, Param, Params, Question, Sql, parse_as_of};
 
@@ -98,10 +96,7 @@ impl Asker {
 async fn open(args: &AskerArgs) -> anyhow::Result<Sql> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let config = common.config()?;
-    let places = Places::of(&config.data.dir);
-    let store = LocalStore::open_read_only(places.catalog).context("there is no catalogue to ask")?;
-    let settings = app::catalog_settings(&config);
-    let catalog = Catalog::open_read_only(Arc::new(store), Clock::system(), settings).await?;
+    let catalog = catalogue_to_read(&config, "ask").await?;
     // Beside a server's own, and gone with this process.
     let scratch = std::env::temp_dir().join(format!("tamslake-sql-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).context("there is no room for what queries write aside")?;

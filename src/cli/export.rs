@@ -11,11 +11,10 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::work::{Bar, Places};
+use super::work::{Bar, catalogue_to_read, refuse_within};
 use super::{CommonArgs, say, serve};
 use crate::app;
 use crate::catalog::progress::Progress;
-use crate::catalog::{Catalog, LocalStore};
 use crate::clock::Clock;
 use crate::query::Sql;
 use crate::query::export::{ExportError, ExportRequest, Folder, Job, JobState, Manifest, Record, Run, Watch, begin};
@@ -106,11 +105,9 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
 async fn local(args: &ExportArgs, request: ExportRequest) -> anyhow::Result<Manifest> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let config = common.config()?;
-    let dir = &config.data.dir;
-    super::work::refuse_within(&args.to, dir)?;
-    let store = LocalStore::open_read_only(Places::of(dir).catalog).context("there is no catalogue to export")?;
+    refuse_within(&args.to, &config.data.dir)?;
+    let catalog = catalogue_to_read(&config, "export").await?;
     let clock = Clock::system();
-    let catalog = Catalog::open_read_only(Arc::new(store), clock.clone(), app::catalog_settings(&config)).await?;
     let target = Folder::new(&args.to)?;
     let known = Record::read(&target)?;
     if known.is_none() && !is_empty(&args.to)? {

@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::catalog::backup::{MediaCopier, MediaCopy};
 use crate::catalog::fsck::MediaFiles;
 use crate::catalog::progress::Progress;
+use crate::catalog::{Catalog, LocalStore};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::UtcTime;
@@ -65,6 +67,13 @@ pub fn refuse_within(to: &Path, of: &Path) -> anyhow::Result<()> {
         bail!("{} is within {}: choose a folder outside. Nothing was changed", to.display(), of.display());
     }
     Ok(())
+}
+
+/// The catalogue of a data folder, to which a server may go on writing. Errors: there is none to do `what` with.
+pub async fn catalogue_to_read(config: &Config, what: &str) -> anyhow::Result<Catalog> {
+    let store = LocalStore::open_read_only(Places::of(&config.data.dir).catalog);
+    let store = store.with_context(|| format!("there is no catalogue to {what}"))?;
+    Ok(Catalog::open_read_only(Arc::new(store), Clock::system(), app::catalog_settings(config)).await?)
 }
 
 /// The media beside a catalogue, to be looked at.

@@ -1,4 +1,4 @@
-//! Threads that give way, and queries of DuckDB that nobody waits for any more.
+//! Queries of DuckDB that nobody waits for any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +6,15 @@ use std::time::Duration;
 use duckdb::InterruptHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Gives this thread, and those that it starts, a tenth of the processors while requests want them.
-pub fn be_patient() {
-    if cfg!(target_os = "linux") {
-        // There it is this thread's own; without it requests are slower for a while, and nothing is wrong.
-        let _ = rustix::process::setpriority_process(None, 10);
+/// Interrupts a query again and again: one that is about to start would miss a single call.
+pub async fn keep_interrupting(handle: Arc<InterruptHandle>) {
+    loop {
+        handle.interrupt();
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Interrupts a query when it is dropped, again and again until the query has noticed: one that is about to start would
-/// miss a single call.
+/// Interrupts a query when it is dropped, until the query has noticed.
 pub struct InterruptOnDrop {
     handle: Arc<InterruptHandle>,
     /// Cancelled when the query is over.
@@ -37,8 +36,9 @@ impl Drop for InterruptOnDrop {
         let (handle, over) = (self.handle.clone(), self.over.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                while tokio::time::timeout(Duration::from_millis(20), over.cancelled()).await.is_err() {
-                    handle.interrupt();
+                tokio::select! {
+                    () = keep_interrupting(handle) => {}
+                    () = over.cancelled() => {}
                 }
             });
         }

@@ -61,6 +61,22 @@ pub struct DuckSettings {
     pub scratch_bytes: u64,
 }
 
+impl DuckSettings {
+    /// As DuckDB takes them when it starts. It loads nothing from elsewhere.
+    pub(super) fn config(&self) -> Result<Config, DuckError> {
+        let config = [
+            ("autoinstall_known_extensions", "false".into()),
+            ("autoload_known_extensions", "false".into()),
+            ("allow_community_extensions", "false".into()),
+            ("allow_persistent_secrets", "false".into()),
+            ("threads", self.threads.max(1).to_string()),
+            ("memory_limit", format!("{}B", self.memory_bytes)),
+            ("max_temp_directory_size", format!("{}B", self.scratch_bytes)),
+        ];
+        config.iter().try_fold(Config::default(), |all, (key, value)| all.with(key, value)).map_err(duck)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum DuckError {
     /// The query is wrong, too large, or a file of the snapshot cannot be read: DuckDB's words.
@@ -72,6 +88,9 @@ pub enum DuckError {
     TableFunction(String),
     #[error("{0} is no table: files are not to be read here")]
     File(String),
+    /// Not DuckDB's fault, nor the query's.
+    #[error("{0}")]
+    Inside(String),
     #[error("parameter {name}: {reason}")]
     Parameter { name: String, reason: String },
     #[error("{} cannot be named in a query: {reason}", path.display())]
@@ -130,17 +149,7 @@ impl Duck {
         let files = tables.iter().flat_map(|table| &table.files).map(|path| literal(path));
         let files = files.collect::<Result<Vec<_>, _>>()?.join(", ");
         let scratch = Scratch::create(&settings.scratch)?;
-        let config = [
-            ("autoinstall_known_extensions", "false".into()),
-            ("autoload_known_extensions", "false".into()),
-            ("allow_community_extensions", "false".into()),
-            ("allow_persistent_secrets", "false".into()),
-            ("threads", settings.threads.max(1).to_string()),
-            ("memory_limit", format!("{}B", settings.memory_bytes)),
-            ("max_temp_directory_size", format!("{}B", settings.scratch_bytes)),
-        ];
-        let config = config.iter().try_fold(Config::default(), |all, (key, value)| all.with(key, value));
-        let connection = Connection::open_in_memory_with_flags(config.map_err(duck)?).map_err(duck)?;
+        let connection = Connection::open_in_memory_with_flags(settings.config()?).map_err(duck)?;
         let run = |sql: &str| connection.execute_batch(sql).map_err(duck);
         run(&format!("SET temp_directory = {}", literal(&scratch.0)?))?;
         run("SET parquet_metadata_cache = true")?;

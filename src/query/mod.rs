@@ -20,7 +20,6 @@ pub mod postgres;
 mod sql;
 mod views;
 
-pub use self::datafusion::SnapshotSql;
 pub use self::duckdb::{Duck, DuckError, DuckSettings, DuckTable, Shows, Tombstone, duck_tables};
 pub use as_of::parse as parse_as_of;
 pub use backends::Backend;

@@ -20,7 +20,7 @@ use super::duckdb::{Databases, DuckSettings};
 use super::error::QueryError;
 use super::params::Params;
 use super::places::Places;
-use crate::catalog::{AsOf, Catalog, State};
+use crate::catalog::{AsOf, Catalog, State, be_patient};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +72,18 @@ pub struct SqlSettings {
     pub max_running_of_caller: usize,
     /// How long a query waits for its turn.
     pub patience: Duration,
+}
+
+impl SqlSettings {
+    /// Those of them that are DuckDB's.
+    pub(super) fn duckdb(&self) -> DuckSettings {
+        DuckSettings {
+            threads: self.threads.max(1),
+            memory_bytes: self.memory_bytes,
+            scratch: self.scratch.clone(),
+            scratch_bytes: self.scratch_bytes,
+        }
+    }
 }
 
 /// What somebody wants to know.
@@ -157,15 +169,10 @@ impl Sql {
             .thread_name("sql")
             .thread_stack_size(STACK)
             .max_blocking_threads(4 * settings.max_running.max(1) + 16)
-            .on_thread_start(crate::query::cancel::be_patient)
+            .on_thread_start(be_patient)
             .enable_all()
             .build()?;
-        let databases = Databases::new(DuckSettings {
-            threads: settings.threads.max(1),
-            memory_bytes: settings.memory_bytes,
-            scratch: settings.scratch.clone(),
-            scratch_bytes: settings.scratch_bytes,
-        });
+        let databases = Databases::new(settings.duckdb());
         let places = Places::new(settings.max_running, settings.max_running_of_caller, settings.patience);
         let handle = runtime.handle().clone();
         let runtime = Some(runtime);
@@ -229,7 +236,7 @@ impl Sql {
             }
         });
         let running = AbortOnDropHandle::new(running);
-        let mut coming = tokio_stream_of(coming, running);
+        let mut coming = answer_of(coming, running);
         // The query's own thread may be where it does not look at the clock, as in planning.
         let told = tokio::select! {
             told = told => told,
@@ -302,10 +309,7 @@ async fn limit(timeout: Option<Duration>) {
 }
 
 /// The batches of a task that ends with them.
-fn tokio_stream_of(
-    coming: mpsc::Receiver<Result<RecordBatch, QueryError>>,
-    running: AbortOnDropHandle<()>,
-) -> AnswerBatches {
+fn answer_of(coming: mpsc::Receiver<Result<RecordBatch, QueryError>>, running: AbortOnDropHandle<()>) -> AnswerBatches {
     futures::stream::unfold(Some((coming, running)), |open| async move {
         let (mut coming, running) = open?;
         match coming.recv().await {
@@ -356,25 +360,13 @@ impl Asked {
         if self.question.export { u64::MAX } else { settings.max_rows }
     }
 
-    async fn by_datafusion(mut self, inner: &Inner) -> Result<(), QueryError> {
+    async fn by_datafusion(self, inner: &Inner) -> Result<(), QueryError> {
         let session = Session::new(&inner.catalog, &self.state, &inner.session_settings(&self.question))?;
-        let mut answer = session.query(&self.sql, &self.question.params).await?;
-        let mut rows = RowLimit::new(self.row_limit(&inner.settings));
-        // The first batch before the schema: what fails at once is answered with an error, not with half an answer.
-        let first = answer.next().await.transpose()?;
-        self.tell(answer.schema());
-        let mut next = first;
-        while let Some(batch) = next {
-            rows.count(&batch)?;
-            if self.batches.send(Ok(batch)).await.is_err() {
-                return Ok(());
-            }
-            next = answer.next().await.transpose()?;
-        }
-        Ok(())
+        let (schema, rows) = session.query(&self.sql, &self.question.params).await?;
+        self.hand_on(schema, rows, inner).await
     }
 
-    async fn by_duckdb(mut self, inner: &Inner) -> Result<(), QueryError> {
+    async fn by_duckdb(self, inner: &Inner) -> Result<(), QueryError> {
         // By its name alone: what is read for nothing costs time, and what is missing would be a wrong answer.
         let events = self.sql.to_ascii_lowercase().contains("events");
         let (databases, backends) = (&inner.databases, inner.backend_rows());
@@ -382,18 +374,21 @@ impl Asked {
             true => databases.alone(&inner.catalog, &self.state, &backends, events).await?,
             false => databases.of(&inner.catalog, &self.state, &backends, events).await?,
         };
-        let mut answer = database.ask(self.sql.clone(), self.question.params.clone());
-        let mut rows = RowLimit::new(self.row_limit(&inner.settings));
-        let schema = answer.schema().await?;
-        let first = answer.next().await.transpose()?;
+        let (schema, rows) = database.ask(self.sql.clone(), self.question.params.clone()).await?;
+        self.hand_on(schema, rows, inner).await
+    }
+
+    /// The first batch before the schema: what fails at once is answered with an error, not with half an answer.
+    async fn hand_on(mut self, schema: SchemaRef, mut rows: AnswerBatches, inner: &Inner) -> Result<(), QueryError> {
+        let mut limit = RowLimit::new(self.row_limit(&inner.settings));
+        let mut next = rows.next().await.transpose()?;
         self.tell(schema);
-        let mut next = first;
         while let Some(batch) = next {
-            rows.count(&batch)?;
+            limit.count(&batch)?;
             if self.batches.send(Ok(batch)).await.is_err() {
                 return Ok(());
             }
-            next = answer.next().await.transpose()?;
+            next = rows.next().await.transpose()?;
         }
         Ok(())
     }

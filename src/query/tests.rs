@@ -11,12 +11,13 @@ use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Duck, DuckSettings, SnapshotSql, duck_tables};
+use super::datafusion::{Session, SessionSettings};
+use super::{Duck, DuckSettings, Params, backends, duck_tables};
 use crate::catalog::tests::helpers::{self, ByHand, start_of_time, with_small_files};
 use crate::catalog::tests::older_version;
 use crate::catalog::{
-    Change, ColdTable, CommitError, Draft, ReadError, ScanOrder, SegmentKey, SegmentScan, State, TableScan, View,
-    object_hash,
+    Catalog, Change, ColdTable, CommitError, Draft, ReadError, ScanOrder, SegmentKey, SegmentScan, State, TableScan,
+    View, object_hash,
 };
 use crate::clock::Clock;
 use crate::domain::{
@@ -312,7 +313,7 @@ impl World {
 
     async fn check(&mut self, when: &str) {
         let state = self.by_hand.catalog.snapshot();
-        let sql = SnapshotSql::new(&self.by_hand.catalog, &state).unwrap();
+        let sql = session(&self.by_hand.catalog, &state);
         let sorted = self.model.sorted();
         let expected: Vec<String> = sorted.iter().map(|segment| line(segment)).collect();
         let backward: Vec<String> = expected.iter().rev().cloned().collect();
@@ -431,8 +432,23 @@ impl World {
     }
 }
 
-async fn rows_of(sql: &SnapshotSql, query: &str) -> Vec<String> {
-    let batches: Vec<_> = sql.query(query).await.unwrap().try_collect().await.unwrap();
+/// DataFusion as every way in has it, but for threads and memory.
+fn session(catalog: &Catalog, state: &Arc<State>) -> Session {
+    let settings = SessionSettings {
+        threads: 4,
+        memory_bytes: 256 << 20,
+        scratch: std::env::temp_dir(),
+        scratch_bytes: 1 << 30,
+        merge_bytes: None,
+        backends: backends::rows(&[]),
+        postgres: false,
+    };
+    Session::new(catalog, state, &settings).unwrap()
+}
+
+async fn rows_of(sql: &Session, query: &str) -> Vec<String> {
+    let (_, batches) = sql.query(query, &Params::default()).await.unwrap();
+    let batches: Vec<_> = batches.try_collect().await.unwrap();
     lines(&batches)
 }
 
@@ -508,7 +524,7 @@ async fn an_order_along_the_timeline_is_the_scans_own() {
         world.register(flow_id(n), vec![range], object_id(0)).await;
         world.by_hand.flush().await;
     }
-    let sql = SnapshotSql::new(&world.by_hand.catalog, &world.by_hand.catalog.snapshot()).unwrap();
+    let sql = session(&world.by_hand.catalog, &world.by_hand.catalog.snapshot());
     for (order, sorted) in [
         (FORWARD, false),
         (BACKWARD, false),
@@ -529,7 +545,7 @@ async fn an_order_along_the_timeline_is_the_scans_own() {
         assert!(plan.iter().any(|line| line.contains("limit=3")), "{order}: {plan:#?}");
     }
     for changing in ["DELETE FROM flows", "CREATE TABLE x AS SELECT 1", "SET datafusion.execution.batch_size = 1"] {
-        assert!(sql.query(changing).await.is_err(), "{changing}");
+        assert!(sql.query(changing, &Params::default()).await.is_err(), "{changing}");
     }
     let columns =
         rows_of(&sql, "SELECT column_name FROM information_schema.columns WHERE table_name = 'webhooks'").await;
@@ -596,15 +612,14 @@ async fn a_column_that_came_later_is_null_in_files_of_an_older_version_for_eithe
         };
         let tables = duck_tables(&by_hand.catalog, &state).await.unwrap();
         let duck = Duck::open(&settings, &tables, &[]).unwrap();
-        let sql = SnapshotSql::new(&by_hand.catalog, &state).unwrap();
+        let sql = session(&by_hand.catalog, &state);
         for (query, answer) in [
             ("SELECT concat(count(*), ' ', count(size_bytes), ' ', sum(size_bytes)) FROM objects", "8 1 1234"),
             ("SELECT concat(count(*), ' ', count(registered)) FROM flow_segments", "6 1"),
         ] {
             use duckdb::arrow::array::AsArray;
             assert_eq!(duck.query(query).unwrap()[0].column(0).as_string::<i32>().value(0), answer, "DuckDB: {query}");
-            let batches: Vec<RecordBatch> = sql.query(query).await.unwrap().try_collect().await.unwrap();
-            assert_eq!(array_value_to_string(batches[0].column(0), 0).unwrap(), answer, "DataFusion: {query}");
+            assert_eq!(rows_of(&sql, query).await, [answer], "DataFusion: {query}");
         }
     }
 }

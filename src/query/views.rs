@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
-use crate::catalog::table_docs;
+use crate::catalog::{ColumnDoc, table_docs};
 
 /// A view as SQL, over the stored tables in the schema `raw`.
 #[derive(Debug)]
@@ -47,29 +47,11 @@ pub fn duckdb_setup() -> String {
     functions.chain(VIEWS.iter().map(view)).chain([format!("\n{DUCKDB_TABLES}")]).collect()
 }
 
-/// What a column of a table or a view means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ColumnDoc {
-    pub table: String,
-    pub column: String,
-    pub kind: String,
-    pub unit: Option<String>,
-    pub description: String,
-}
-
 /// Of all tables and views, those of a table in their order.
 pub fn docs() -> &'static [ColumnDoc] {
     static DOCS: LazyLock<Vec<ColumnDoc>> = LazyLock::new(|| {
         let stored = table_docs().into_iter().filter(|doc| doc.column != "api_key_value");
-        let mut docs: Vec<ColumnDoc> = stored
-            .map(|doc| ColumnDoc {
-                table: doc.table,
-                column: doc.column,
-                kind: doc.kind,
-                unit: doc.unit,
-                description: doc.description,
-            })
-            .collect();
+        let mut docs: Vec<ColumnDoc> = stored.collect();
         for view in VIEWS {
             for line in view.sql.lines() {
                 let Some(line) = line.strip_prefix("-- Column: ") else { continue };

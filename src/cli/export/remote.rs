@@ -1,7 +1,7 @@
 //! An export that a server makes, fetched file by file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +11,9 @@ use reqwest::{Client, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{Bar, Progress, Shown, Watch};
 use crate::app;
-use crate::domain::hex;
 use crate::query::export::{self, ExportRequest, Job, JobState, MANIFEST, Manifest};
 
 /// Which job of the server the folder is for, until all is there.
@@ -159,15 +157,7 @@ async fn file_of(client: &Client, url: &str, file: &export::File, to: &Path, bar
         }
         target.sync_all()?;
     }
-    let mut hash = Sha256::new();
-    let (mut source, mut block) = (File::open(&beside)?, vec![0; 1 << 20]);
-    loop {
-        match source.read(&mut block)? {
-            0 => break,
-            read => hash.update(block.get(..read).unwrap_or_default()),
-        }
-    }
-    if hex(&hash.finalize()) != file.sha256 {
+    if export::hash(&beside)?.1 != file.sha256 {
         fs::remove_file(&beside)?;
         bail!("what came is not what the server wrote");
     }

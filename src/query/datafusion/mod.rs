@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
 use datafusion::common::config::SpillCompression;
 use datafusion::error::DataFusionError;
@@ -19,20 +20,18 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::error::QueryError;
 use super::params::Params;
-use super::sql::Description;
+use super::sql::{AnswerBatches, Description};
 use crate::catalog::{Catalog, State};
 
 use patient::make_patient;
 
 pub use postgres::default_setting;
-pub use scan::SnapshotSql;
 
 /// The database and the schema that names without any are looked up in.
 pub const CATALOG: &str = "tamslake";
@@ -87,13 +86,14 @@ impl Session {
     }
 
     /// The answer to one query, which may only read.
-    pub async fn query(&self, sql: &str, params: &Params) -> Result<Rows, QueryError> {
+    pub async fn query(&self, sql: &str, params: &Params) -> Result<(SchemaRef, AnswerBatches), QueryError> {
         let plan = self.plan(sql).await?;
         let plan = if params.is_empty() { plan } else { plan.with_param_values(ParamValues::from(params))? };
         let frame = DataFrame::new(self.context.state(), plan);
         let context = Arc::new(frame.task_ctx());
         let plan = make_patient(frame.create_physical_plan().await?)?;
-        Ok(Rows(execute_stream(plan, context)?))
+        let rows = execute_stream(plan, context)?;
+        Ok((rows.schema(), rows.map_err(QueryError::from).boxed()))
     }
 
     pub async fn describe(&self, sql: &str) -> Result<Description, QueryError> {
@@ -132,25 +132,5 @@ fn read_only(error: DataFusionError) -> QueryError {
     match error.find_root() {
         DataFusionError::Plan(text) if text.contains("not supported: ") => QueryError::NotAQuery(text.clone()),
         _ => error.into(),
-    }
-}
-
-/// Rows as they are found.
-pub struct Rows(SendableRecordBatchStream);
-
-impl Rows {
-    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
-        self.0.schema()
-    }
-
-    pub async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
-        self.0.next().await.map(|batch| batch.map_err(QueryError::from))
-    }
-}
-
-/// As a stream, for whoever has one.
-impl From<Rows> for BoxStream<'static, Result<RecordBatch, QueryError>> {
-    fn from(rows: Rows) -> Self {
-        rows.0.map_err(QueryError::from).boxed()
     }
 }

@@ -1,6 +1,6 @@
 //! DataFusion over a snapshot: each table of the catalogue as a table of SQL, read by the catalogue's own scan (ADR 0010).
 //!
-//! What a query says of Flows, times, Objects, order and limit reaches the scan. It may not change anything.
+//! What a query says of Flows, times, Objects, order and limit reaches the scan.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -16,7 +16,6 @@ use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
@@ -26,7 +25,6 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
     SortOrderPushdownResult,
 };
-use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
 use crate::catalog::{Catalog, ColdTable, ScanOrder, SmallTable, State, TableScan};
@@ -34,36 +32,6 @@ use crate::domain::{Bound, FlowId, TimeRange, Timestamp};
 
 /// The columns that a scan of segments can be ordered by; the last one against the direction of the others.
 const ORDER: [&str; 4] = ["flow_id", "start_seconds", "start_nanoseconds", "start_inclusive"];
-
-/// SQL over one state of the catalogue.
-pub struct SnapshotSql {
-    context: SessionContext,
-}
-
-impl SnapshotSql {
-    pub fn new(catalog: &Catalog, state: &Arc<State>) -> Result<Self> {
-        let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
-        for table in ColdTable::ALL {
-            let provider = LargeTable { catalog: catalog.clone(), state: state.clone(), table };
-            context.register_table(table.name(), Arc::new(provider))?;
-        }
-        for table in SmallTable::ALL {
-            context.register_table(table.name(), Arc::new(Resident { state: state.clone(), table }))?;
-        }
-        Ok(Self { context })
-    }
-
-    /// The tables, for front ends that plan by themselves.
-    pub fn context(&self) -> &SessionContext {
-        &self.context
-    }
-
-    /// The answer to one query, which may only read.
-    pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        self.context.sql_with_options(sql, only_reads).await?.execute_stream().await
-    }
-}
 
 /// A table that is in memory whole.
 #[derive(Debug)]

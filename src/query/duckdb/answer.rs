@@ -12,6 +12,7 @@ use duckdb::arrow::datatypes::Schema as DuckSchema;
 use duckdb::arrow::record_batch::RecordBatch as DuckBatch;
 use duckdb::types::Value;
 use duckdb::{InterruptHandle, Statement, params_from_iter};
+use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -19,6 +20,7 @@ use super::{Duck, DuckError, duck};
 use crate::query::cancel::InterruptOnDrop;
 use crate::query::error::QueryError;
 use crate::query::params::{Param, Params};
+use crate::query::sql::AnswerBatches;
 
 enum Message {
     Begun(Arc<InterruptHandle>),
@@ -26,15 +28,16 @@ enum Message {
     Rows(RecordBatch),
 }
 
-/// Batches as the thread makes them. Dropped, it stops the query.
-pub struct Answer {
+/// What the thread tells. Dropped, it stops the query.
+struct Told {
     coming: mpsc::Receiver<Result<Message, DuckError>>,
     interrupt: Option<InterruptOnDrop>,
     over: CancellationToken,
 }
 
 impl Duck {
-    pub fn ask(self: &Arc<Self>, sql: String, params: Params) -> Answer {
+    /// The answer to one query. Its rows come as the thread makes them; dropped, they stop it.
+    pub async fn ask(self: &Arc<Self>, sql: String, params: Params) -> Result<(SchemaRef, AnswerBatches), QueryError> {
         let (messages, coming) = mpsc::channel(2);
         let over = CancellationToken::new();
         let guard = over.clone().drop_guard();
@@ -42,13 +45,16 @@ impl Duck {
         tokio::task::spawn_blocking(move || {
             // A panic must not look like the end of the rows.
             let ran = catch_unwind(AssertUnwindSafe(|| duck.run(&sql, &params, &messages, guard)));
-            let panicked = || Err(DuckError::Duck("INTERNAL Error: the thread of the query panicked".into()));
+            let panicked = || Err(DuckError::Inside("the thread of the query panicked".into()));
             if let Err(error) = ran.unwrap_or_else(|_| panicked()) {
                 // Nobody may listen any more.
                 let _ = messages.blocking_send(Err(error));
             }
         });
-        Answer { coming, interrupt: None, over }
+        let mut told = Told { coming, interrupt: None, over };
+        let schema = told.schema().await?;
+        let rows = stream::unfold(told, |mut told| async move { told.next().await.map(|rows| (rows, told)) });
+        Ok((schema, rows.boxed()))
     }
 
     fn run(
@@ -82,8 +88,8 @@ impl Duck {
     }
 }
 
-impl Answer {
-    pub async fn schema(&mut self) -> Result<SchemaRef, QueryError> {
+impl Told {
+    async fn schema(&mut self) -> Result<SchemaRef, QueryError> {
         loop {
             match self.receive().await? {
                 Some(Message::Schema(schema)) => return Ok(schema),
@@ -95,7 +101,7 @@ impl Answer {
         }
     }
 
-    pub async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
+    async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
         match self.receive().await {
             Ok(Some(Message::Rows(batch))) => Some(Ok(batch)),
             Ok(Some(_)) => Some(Err(QueryError::Internal("DuckDB told its schema twice".into()))),
@@ -144,5 +150,5 @@ fn ours(schema: &DuckSchema, batch: Option<&DuckBatch>) -> Result<(SchemaRef, Op
 }
 
 fn odd(error: impl std::fmt::Display) -> DuckError {
-    DuckError::Duck(format!("INTERNAL Error: rows cannot be handed over: {error}"))
+    DuckError::Inside(format!("rows cannot be handed over: {error}"))
 }

@@ -1,9 +1,8 @@
 //! The format `duckdb`: the Parquet files of an export become one database.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use duckdb::{Config, Connection};
+use duckdb::Connection;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -13,6 +12,7 @@ use super::job::{File, Record};
 use super::request::Plan;
 use super::target::Target;
 use crate::domain::hex;
+use crate::query::cancel::keep_interrupting;
 use crate::query::duckdb::{Scratch, duck, literal, quoted};
 use crate::query::error::QueryError;
 use crate::query::sql::Sql;
@@ -58,24 +58,12 @@ fn fill(
 ) -> Result<(), QueryError> {
     let settings = sql.settings();
     let scratch = Scratch::create(&settings.scratch)?;
-    let config = [
-        ("autoinstall_known_extensions", "false".into()),
-        ("autoload_known_extensions", "false".into()),
-        ("threads", settings.threads.max(1).to_string()),
-        ("memory_limit", format!("{}B", settings.memory_bytes)),
-        ("max_temp_directory_size", format!("{}B", settings.scratch_bytes)),
-    ];
-    let config = config.iter().try_fold(Config::default(), |all, (key, value)| all.with(key, value)).map_err(duck)?;
-    let connection = Connection::open_with_flags(database, config).map_err(duck)?;
+    let connection = Connection::open_with_flags(database, settings.duckdb().config()?).map_err(duck)?;
     let interrupt = connection.interrupt_handle();
     let stop = stop.clone();
     let _watch = AbortOnDropHandle::new(sql.handle().spawn(async move {
         stop.cancelled().await;
-        loop {
-            // A statement that is about to begin would miss a single one.
-            interrupt.interrupt();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        keep_interrupting(interrupt).await;
     }));
     let parts = parts.iter().map(|path| literal(path)).collect::<Result<Vec<_>, _>>()?.join(", ");
     let made = format!(
@@ -90,7 +78,8 @@ fn fill(
     Ok(())
 }
 
-fn hash(path: &Path) -> std::io::Result<(u64, String)> {
+/// Bytes of a file, and their SHA-256 in hexadecimal digits.
+pub fn hash(path: &Path) -> std::io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut file = std::fs::File::open(path)?;
     let mut block = vec![0; 1 << 20];

@@ -14,6 +14,7 @@ mod rows;
 mod run;
 mod target;
 
+pub use database::hash;
 pub use error::ExportError;
 pub use exports::{ExportSettings, Exports};
 pub use job::{Column, File, Job, JobState, Manifest, Progress, Record};
