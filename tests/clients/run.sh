@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Asks canned questions of a server of this build over HTTP, PostgreSQL's protocol and Flight SQL, and of its published tables
 # in DuckDB, with the clients that people use, and compares the answers row by row.
-# Usage: run.sh [BINARY]; CLIENTS_PYTHON names a Python with the packages of requirements.txt. psql and curl are used if they
-# are there.
+# Usage: run.sh [BINARY]; CLIENTS_PYTHON names a Python with the packages of requirements.txt. Needs curl;
+# without psql it takes the one that a package brings along.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 

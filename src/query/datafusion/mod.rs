@@ -10,8 +10,9 @@ mod tables;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::config::SpillCompression;
 use datafusion::error::DataFusionError;
@@ -21,8 +22,8 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::{StreamExt, TryStreamExt};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
 
 use super::error::QueryError;
 use super::params::Params;
@@ -87,22 +88,31 @@ impl Session {
 
     /// The answer to one query, which may only read.
     pub async fn query(&self, sql: &str, params: &Params) -> Result<(SchemaRef, AnswerBatches), QueryError> {
-        let plan = self.plan(sql).await?;
-        let plan = if params.is_empty() { plan } else { plan.with_param_values(ParamValues::from(params))? };
-        let frame = DataFrame::new(self.context.state(), plan);
-        let context = Arc::new(frame.task_ctx());
-        let plan = make_patient(frame.create_physical_plan().await?)?;
-        let rows = execute_stream(plan, context)?;
-        Ok((rows.schema(), rows.map_err(QueryError::from).boxed()))
+        let plan = with_values(self.plan(sql).await?, params)?;
+        let state = self.context.state();
+        let plan = state.optimize(&plan)?;
+        let schema = told(plan.schema().as_arrow());
+        let physical = make_patient(state.query_planner().create_physical_plan(&plan, &state).await?)?;
+        let rows = execute_stream(physical, self.context.task_ctx())?;
+        let as_told = schema.clone();
+        Ok((schema, rows.map(move |batch| Ok(as_told_batch(&batch?, &as_told)?)).boxed()))
     }
 
-    pub async fn describe(&self, sql: &str) -> Result<Description, QueryError> {
+    pub async fn describe(&self, sql: &str, values: &Params) -> Result<Description, QueryError> {
         let plan = self.plan(sql).await?;
         let mut params: Vec<_> = plan.get_parameter_types()?.into_iter().collect();
         // $2 comes before $10.
         params.sort_by_key(|(name, _)| (name.len(), name.clone()));
-        let params = params.into_iter().map(|(name, kind)| (name.trim_start_matches('$').to_owned(), kind)).collect();
-        Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), params })
+        let params: Vec<_> =
+            params.into_iter().map(|(name, kind)| (name.trim_start_matches('$').to_owned(), kind)).collect();
+        let unknown = values.is_empty() && params.iter().any(|(_, kind)| kind.is_none());
+        let mut plan = with_values(plan, values)?;
+        // Types that have to fit each other, as in a UNION, are made to fit here; values that nobody knows yet fit nothing.
+        if !unknown {
+            let state = self.context.state();
+            plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+        }
+        Ok(Description { schema: told(plan.schema().as_arrow()), params })
     }
 
     async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
@@ -115,6 +125,38 @@ impl Session {
         only_reads().verify_plan(&plan).map_err(read_only)?;
         Ok(plan)
     }
+}
+
+fn with_values(plan: LogicalPlan, params: &Params) -> Result<LogicalPlan, DataFusionError> {
+    if params.is_empty() { Ok(plan) } else { plan.with_param_values(ParamValues::from(params)) }
+}
+
+/// A schema as answers have it, whether they are described or given. Views of strings are a matter of the engine, and what it
+/// finds out about nulls differs between a plan and what becomes of it.
+fn told(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| Arc::new(told_field(field).with_nullable(true)));
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+}
+
+fn told_field(field: &Field) -> Field {
+    let inner = |field: &FieldRef| Arc::new(told_field(field));
+    let kind = match field.data_type() {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        other => other.clone(),
+    };
+    field.clone().with_data_type(kind)
+}
+
+fn as_told_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
+        kind if kind == column.data_type() => Ok(column.clone()),
+        kind => cast(column, kind),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_, _>>()?, &options)?)
 }
 
 /// Whether a statement begins as one that changes something, or takes rows elsewhere.

@@ -9,7 +9,7 @@ mod sse;
 
 pub use build::{audio_flow, data_flow, id, multi_flow, segment, video_flow, with};
 pub use client::{Answer, Client, Wire, object_path};
-pub use process::{Process, binary};
+pub use process::{Process, binary, synth};
 pub use receiver::{Mode, Received, Receiver};
 pub use sse::{Socket, Sse, Told};
 

@@ -10,6 +10,15 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tamslake"))
 }
 
+/// Fills a data folder with `tamslake synth`.
+pub fn synth(data: &Path, flows: u64, segments: u64) {
+    let (flows, segments) = (flows.to_string(), segments.to_string());
+    let mut command = binary();
+    command.args(["synth", "--seed", "1", "--flows", &flows, "--segments", &segments, "--data-dir"]).arg(data);
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 /// `tamslake serve` on a folder; dies with the test.
 pub struct Process {
     pub client: Client,
