@@ -42,22 +42,20 @@ WITH members AS (
         CASE WHEN end_seconds >= $end_time THEN $end_time ELSE end_seconds END AS end_s,
         CASE WHEN end_seconds >= $end_time THEN 0 ELSE end_nanoseconds END AS end_ns
     FROM flow_coverage
-    WHERE flow_id IN (SELECT video_id FROM pairs UNION ALL SELECT audio_id FROM pairs)
-        AND ($start_time IS NULL OR end_seconds > $start_time OR (end_seconds = $start_time AND end_nanoseconds > 0))
+    WHERE ($start_time IS NULL OR end_seconds > $start_time OR (end_seconds = $start_time AND end_nanoseconds > 0))
         AND ($end_time IS NULL OR start_seconds < $end_time)
 ), edges AS (
     -- Where one of the two begins (+1) or ends (-1).
-    SELECT p.collection_id, p.video_id, p.audio_id, s.start_s AS s, s.start_ns AS ns, 1 AS video, 0 AS audio
-    FROM pairs p JOIN stretches s ON s.flow_id = p.video_id
-    UNION ALL
-    SELECT p.collection_id, p.video_id, p.audio_id, s.end_s, s.end_ns, -1, 0
-    FROM pairs p JOIN stretches s ON s.flow_id = p.video_id
-    UNION ALL
-    SELECT p.collection_id, p.video_id, p.audio_id, s.start_s, s.start_ns, 0, 1
-    FROM pairs p JOIN stretches s ON s.flow_id = p.audio_id
-    UNION ALL
-    SELECT p.collection_id, p.video_id, p.audio_id, s.end_s, s.end_ns, 0, -1
-    FROM pairs p JOIN stretches s ON s.flow_id = p.audio_id
+    SELECT m.collection_id, m.video_id, m.audio_id, m.video * e.step AS video, m.audio * e.step AS audio,
+        CASE WHEN e.step = 1 THEN s.start_s ELSE s.end_s END AS s,
+        CASE WHEN e.step = 1 THEN s.start_ns ELSE s.end_ns END AS ns
+    FROM (
+        SELECT collection_id, video_id, audio_id, video_id AS flow_id, 1 AS video, 0 AS audio FROM pairs
+        UNION ALL
+        SELECT collection_id, video_id, audio_id, audio_id AS flow_id, 0 AS video, 1 AS audio FROM pairs
+    ) m
+    JOIN stretches s ON s.flow_id = m.flow_id
+    CROSS JOIN (VALUES (1), (-1)) e(step)
 ), steps AS (
     -- Both at one moment are one step.
     SELECT collection_id, video_id, audio_id, s, ns, sum(video) AS video, sum(audio) AS audio

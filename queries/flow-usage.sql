@@ -15,7 +15,7 @@
 -- Column: time_range.end integer. end_time as given, likewise.
 -- Chart: none
 WITH used AS (
-    SELECT flow_id, object_id
+    SELECT flow_id, object_id, COALESCE(object_flow, flow_id) AS lender
     FROM flow_segments
     WHERE ($start_time IS NULL OR end_seconds >= $start_time)
         AND ($start_time IS NULL OR end_seconds > $start_time OR end_nanoseconds > 0 OR end_inclusive)
@@ -43,6 +43,8 @@ WITH used AS (
     SELECT CAST(COALESCE(sum(size_bytes), 0) AS BIGINT) AS bytes
     FROM objects
     WHERE id IN (SELECT object_id FROM used)
+        -- Those of Flows that brought none of them need not be looked at.
+        AND (($start_time IS NULL AND $end_time IS NULL AND $source_id IS NULL) OR first_flow IN (SELECT lender FROM used))
 )
 SELECT t.flows AS total_flows,
     COALESCE(f.flows, MAP {}) AS format_distribution,

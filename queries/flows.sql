@@ -20,12 +20,23 @@ WITH used AS (
     WHERE ($flow_id IS NULL OR flow_id = $flow_id)
         AND ($source_id IS NULL OR flow_id IN (SELECT id FROM flows WHERE source_id = $source_id))
     GROUP BY flow_id, object_id
+), lenders AS (
+    -- Flows that brought the Objects: those of others need not be looked at.
+    SELECT DISTINCT COALESCE(object_flow, flow_id) AS id
+    FROM flow_segments
+    WHERE ($flow_id IS NOT NULL OR $source_id IS NOT NULL)
+        AND ($flow_id IS NULL OR flow_id = $flow_id)
+        AND ($source_id IS NULL OR flow_id IN (SELECT id FROM flows WHERE source_id = $source_id))
+), sizes AS (
+    SELECT id, size_bytes
+    FROM objects
+    WHERE (($flow_id IS NULL AND $source_id IS NULL) OR first_flow IN (SELECT id FROM lenders))
 ), stored AS (
     SELECT u.flow_id, CAST(sum(u.segments) AS BIGINT) AS segments,
         CAST(sum(u.long_s) AS DOUBLE) + CAST(sum(u.long_ns) AS DOUBLE) / 1e9 AS seconds,
         CAST(COALESCE(sum(o.size_bytes), 0) AS BIGINT) AS bytes
     FROM used u
-    LEFT JOIN objects o ON o.id = u.object_id
+    LEFT JOIN sizes o ON o.id = u.object_id
     GROUP BY u.flow_id
 )
 SELECT f.id AS flow_id, f.label AS flow_label, f.source_id, f.format, COALESCE(t.segments, 0) AS segment_count,

@@ -21,11 +21,20 @@ WITH flow_counts AS (
     JOIN flow_segments s ON s.flow_id = f.id
     WHERE ($source_id IS NULL OR f.source_id = $source_id)
     GROUP BY f.source_id, s.object_id
+), lenders AS (
+    -- Flows that brought the Objects: those of others need not be looked at.
+    SELECT DISTINCT COALESCE(object_flow, flow_id) AS id
+    FROM flow_segments
+    WHERE $source_id IS NOT NULL AND flow_id IN (SELECT id FROM flows WHERE source_id = $source_id)
+), sizes AS (
+    SELECT id, size_bytes
+    FROM objects
+    WHERE ($source_id IS NULL OR first_flow IN (SELECT id FROM lenders))
 ), stored AS (
     SELECT u.source_id, CAST(sum(u.segments) AS BIGINT) AS segments,
         CAST(COALESCE(sum(o.size_bytes), 0) AS BIGINT) AS bytes
     FROM used u
-    LEFT JOIN objects o ON o.id = u.object_id
+    LEFT JOIN sizes o ON o.id = u.object_id
     GROUP BY u.source_id
 )
 SELECT s.id AS source_id, s.label AS source_label, COALESCE(f.flows, 0) AS flow_count,

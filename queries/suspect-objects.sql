@@ -16,7 +16,7 @@
 -- Chart: bars x=reason y=count
 WITH used AS (
     SELECT flow_id, start_seconds, start_nanoseconds, start_inclusive, end_seconds, end_nanoseconds, end_inclusive,
-        object_id, init_object, ts_offset_seconds, ts_offset_nanoseconds
+        object_id, init_object, ts_offset_seconds, ts_offset_nanoseconds, COALESCE(object_flow, flow_id) AS lender
     FROM flow_segments
     WHERE ($flow_id IS NULL OR flow_id = $flow_id)
         AND ($source_id IS NULL OR flow_id IN (SELECT id FROM flows WHERE source_id = $source_id))
@@ -25,6 +25,12 @@ WITH used AS (
         AND ($end_time IS NULL OR start_seconds < $end_time)
 ), inits AS (
     SELECT id FROM objects WHERE kind = 'init'
+), likely AS (
+    -- Those of Flows that brought none of the Objects need not be looked at.
+    SELECT *
+    FROM objects
+    WHERE ($flow_id IS NULL AND $source_id IS NULL AND $start_time IS NULL AND $end_time IS NULL)
+        OR first_flow IN (SELECT lender FROM used)
 ), judged AS (
     SELECT u.*, o.size_bytes,
         CASE
@@ -44,7 +50,7 @@ WITH used AS (
             WHEN $unknown_size AND o.size_bytes IS NULL AND o.content_type IS NOT NULL THEN 'unknown size'
         END AS reason
     FROM used u
-    LEFT JOIN objects o ON o.id = u.object_id
+    LEFT JOIN likely o ON o.id = u.object_id
     LEFT JOIN inits i ON i.id = u.init_object
 )
 SELECT j.flow_id, f.label AS flow_label,

@@ -16,7 +16,7 @@
 -- Column: object_id text. Id of the Object.
 -- Chart: none
 WITH clip AS (
-    SELECT DISTINCT object_id
+    SELECT DISTINCT object_id, COALESCE(object_flow, flow_id) AS lender
     FROM flow_segments
     WHERE $flow_id IS NOT NULL
         AND flow_id = $flow_id
@@ -25,19 +25,34 @@ WITH clip AS (
         AND ($start_time IS NULL OR end_seconds > $start_time OR end_nanoseconds > 0 OR end_inclusive)
         AND ($end_time IS NULL OR start_seconds < $end_time)
     UNION ALL
-    SELECT CAST($object_id AS VARCHAR) AS object_id
-    WHERE $flow_id IS NULL AND $object_id IS NOT NULL
+    SELECT id, first_flow
+    FROM objects
+    WHERE $flow_id IS NULL AND id = $object_id
+), lenders AS (
+    SELECT DISTINCT lender AS id FROM clip
+), likely AS (
+    -- Whoever uses an Object is the Flow that brought it, or names that Flow.
+    SELECT s.flow_id, s.start_seconds, s.start_nanoseconds, s.start_inclusive, s.end_seconds, s.end_nanoseconds,
+        s.end_inclusive, s.object_id
+    FROM flow_segments s
+    JOIN lenders l ON l.id = s.flow_id
+    WHERE s.object_flow IS NULL OR s.object_flow = s.flow_id
+    UNION ALL
+    SELECT s.flow_id, s.start_seconds, s.start_nanoseconds, s.start_inclusive, s.end_seconds, s.end_nanoseconds,
+        s.end_inclusive, s.object_id
+    FROM flow_segments s
+    JOIN lenders l ON l.id = s.object_flow
+    WHERE s.object_flow <> s.flow_id
 )
 SELECT s.flow_id, f.label AS flow_label, f.source_id, r.label AS source_label,
     timerange_text(s.start_seconds, s.start_nanoseconds, s.start_inclusive,
         s.end_seconds, s.end_nanoseconds, s.end_inclusive) AS timerange,
     s.start_seconds, s.end_seconds, s.object_id
 FROM clip c
-JOIN flow_segments s ON s.object_id = c.object_id
+JOIN likely s ON s.object_id = c.object_id
 LEFT JOIN flows f ON f.id = s.flow_id
 LEFT JOIN sources r ON r.id = f.source_id
-WHERE ($object_id IS NULL OR s.object_id = $object_id)
-    AND NOT ($flow_id IS NOT NULL AND s.flow_id = $flow_id
+WHERE NOT ($flow_id IS NOT NULL AND s.flow_id = $flow_id
         AND ($start_time IS NULL OR s.end_seconds > $start_time
             OR (s.end_seconds = $start_time AND (s.end_nanoseconds > 0 OR s.end_inclusive)))
         AND ($end_time IS NULL OR s.start_seconds < $end_time))

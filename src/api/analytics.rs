@@ -71,7 +71,7 @@ async fn answer(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let (sql, used) = canned.sql(&values, api.tams.clock.now())?;
     let question = Question {
         sql,
-        engine: query.value::<Engine>("engine")?,
+        engine: query.value::<Engine>("engine")?.or(canned.engine),
         as_of: query.text("as_of").map(parse_as_of).transpose()?,
         caller: caller(request),
         ..Question::default()

@@ -126,6 +126,15 @@ impl SegmentKey {
     }
 }
 
+impl SegmentKey {
+    /// What [`Self::to_bytes`] gave, alone or before something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (flow, rest) = bytes.split_first_chunk::<16>()?;
+        let start = i128::from_be_bytes(*rest.first_chunk::<16>()?) ^ i128::MIN;
+        Some(Self { flow_id: FlowId::from_exact_bytes(*flow), start })
+    }
+}
+
 /// Big-endian bytes of a number with its sign bit flipped: they sort as the number does.
 fn ordered(number: i128) -> [u8; 16] {
     (number ^ i128::MIN).to_be_bytes()

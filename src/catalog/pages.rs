@@ -230,6 +230,19 @@ impl PageCache {
         index.decode_pages(pages, columns, &bytes).map_err(|error| self.damaged(error))
     }
 
+    /// The same in batches of so many rows.
+    pub async fn read_batches(
+        &self,
+        file: &ColdFile,
+        index: &FileIndex,
+        pages: Range<u32>,
+        columns: Option<&[usize]>,
+        rows: usize,
+    ) -> Result<Vec<RecordBatch>, ReadError> {
+        let bytes = read_parts(&*self.store, file, index.byte_ranges(pages.clone(), columns)).await?;
+        index.decode_batches(pages, columns, &bytes, rows).map_err(|error| self.damaged(error))
+    }
+
     /// As an operator knows the file.
     pub fn damaged(&self, error: ColdError) -> ReadError {
         damaged(&*self.store, error)

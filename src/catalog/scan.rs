@@ -7,26 +7,29 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::Catalog;
-use super::change::{ReferenceKey, SegmentKey};
+use super::change::{ReferenceKey, SegmentKey, object_key};
 use super::cold::{self, ColdFile, ColdTable, FileIndex, ObjectEntry, Page, Reference};
 use super::pages::{PageCache, ReadError};
-use super::state::{SegmentScan, State};
+use super::state::{HotObject, SegmentScan, State};
 use super::view::View;
-use crate::domain::{FlowId, ObjectId, TimeRange};
+use crate::domain::{FlowId, ObjectId, ObjectPlace, TimeRange};
 
 /// Rows of a batch, about.
 const BATCH_ROWS: usize = 8_192;
-/// Pages of a file that are read at once...
+/// Pages of a file that are read at once, where those of several files are merged...
 const PAGES_AT_ONCE: u32 = 16;
 /// ...and up to how many, in all, are taken from those that are kept for short questions, and kept for them.
 const SHORT: u32 = 4;
+/// Pages of a piece, about: so many that a piece is worth its start, so few that parts of a scan get about as much each.
+const PIECE_PAGES: u32 = if cfg!(test) { 2 } else { 64 };
+const PIECE_ROWS: u64 = if cfg!(test) { 4 } else { 64 * 1_024 };
 
 pub type Batches = BoxStream<'static, Result<RecordBatch, ReadError>>;
 
@@ -36,9 +39,12 @@ pub struct TableScan {
     pub table: ColdTable,
     /// By name, in this order. Without any, rows can still be counted.
     pub columns: Vec<String>,
-    /// Only segments of these Flows.
+    /// Only segments of these Flows. Of Objects pages that have none that they brought are left out; others may come along.
     pub flows: Option<BTreeSet<FlowId>>,
-    /// Where Flows are named: only segments that overlap it.
+    /// Where `flows` says nothing: rows of others are of no use, but may come along. Known only when the scan begins, and not
+    /// always to all of its parts.
+    pub hint: Option<BTreeSet<FlowId>>,
+    /// Only segments that overlap it, where Flows are named; else pages are left out that have none.
     pub timerange: TimeRange,
     /// Only these Objects.
     pub objects: Option<BTreeSet<ObjectId>>,
@@ -58,7 +64,8 @@ impl TableScan {
     /// All rows, with all columns, in no order.
     pub fn of(table: ColdTable) -> Self {
         let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-        Self { table, columns, flows: None, timerange: TimeRange::ETERNITY, objects: None, order: None, limit: None }
+        let timerange = TimeRange::ETERNITY;
+        Self { table, columns, flows: None, hint: None, timerange, objects: None, order: None, limit: None }
     }
 
     /// What its batches are like.
@@ -77,17 +84,19 @@ impl Catalog {
 
     /// Into how many parts a scan falls that can be read at the same time; `most` of them at most.
     pub fn scan_parts(state: &State, request: &TableScan, most: usize) -> usize {
-        if is_merged(state, request) || request.objects.is_some() {
+        if request.order.is_some() || request.objects.is_some() {
             return 1;
         }
-        (state.files_of(request.table).count() + 1).min(most).max(1)
+        let (rows, _) = state.stored_rows(request.table);
+        let pieces = rows / PIECE_ROWS + 1;
+        usize::try_from(pieces).unwrap_or(usize::MAX).min(most).max(1)
     }
 
     /// One of `parts` parts of a scan, which have no row in common. Its limit is for each of them.
     pub fn scan_part(&self, state: Arc<State>, request: TableScan, part: usize, parts: usize) -> Batches {
         let limit = request.limit;
-        let scan =
-            Scan { cache: self.shared.cache.clone(), state, schema: request.schema(), request, ranges: Vec::new() };
+        let (cache, schema) = (self.shared.cache.clone(), request.schema());
+        let scan = Scan { cache, state, schema, request, ranges: Vec::new(), hinted: None };
         let rows = stream::once(scan.rows(part, parts.max(1))).try_flatten();
         let batches = stream::try_unfold((rows.boxed(), limit), |(mut rows, limit)| async move {
             if limit == Some(0) {
@@ -103,16 +112,6 @@ impl Catalog {
     }
 }
 
-/// Whether rows of several files have to be seen together.
-fn is_merged(state: &State, request: &TableScan) -> bool {
-    match request.table {
-        ColdTable::FlowSegments => request.order.is_some(),
-        // An older row may be in another file.
-        ColdTable::Objects => state.files_of(ColdTable::Objects).count() > 1,
-        ColdTable::References => false,
-    }
-}
-
 struct Scan {
     cache: PageCache,
     state: Arc<State>,
@@ -120,6 +119,8 @@ struct Scan {
     request: TableScan,
     /// Of keys of segments, in order; they do not overlap.
     ranges: Vec<(SegmentKey, SegmentKey)>,
+    /// Where rows are that the hint names.
+    hinted: Option<Vec<(SegmentKey, SegmentKey)>>,
 }
 
 const FIRST: SegmentKey = SegmentKey { flow_id: FlowId::MIN, start: i128::MIN };
@@ -127,60 +128,92 @@ const END: SegmentKey = SegmentKey { flow_id: FlowId::MAX, start: i128::MAX };
 
 impl Scan {
     async fn rows(mut self, part: usize, parts: usize) -> Result<Batches, ReadError> {
-        let merged = is_merged(&self.state, &self.request);
         if let Some(ids) = &self.request.objects {
             let batch = if part == 0 { self.objects(ids).await? } else { None };
             return Ok(stream::iter(batch.map(Ok)).boxed());
         }
-        self.ranges = self.key_ranges().await?;
+        self.ranges = match &self.request.flows {
+            Some(flows) => self.key_ranges(flows).await?,
+            None => vec![(FIRST, END)],
+        };
+        self.hinted = match &self.request.hint {
+            Some(flows) if self.request.flows.is_none() => Some(self.key_ranges(flows).await?),
+            _ => None,
+        };
         let scan = Arc::new(self);
-        let hot = Input::Hot(HotRows::new(scan.clone()));
-        let cold = scan.files().map(|file| Input::Cold(ColdRows::new(scan.clone(), file.clone())));
-        if !merged {
-            let inputs: Vec<Input> = std::iter::once(hot).chain(cold).skip(part).step_by(parts).collect();
-            return Ok(stream::iter(inputs).flat_map(|input| input.batches()).boxed());
-        }
-        if part > 0 {
-            return Ok(stream::empty().boxed());
-        }
-        if scan.request.table == ColdTable::FlowSegments {
-            return Ok(Merge::new(scan.clone(), std::iter::once(hot).chain(cold).collect()).batches());
-        }
-        // Hot Objects say all there is to say of them, so that their cold rows are left out: nothing is to be merged.
-        let cold = Merge::new(scan.clone(), cold.collect());
-        Ok(hot.batches().chain(cold.batches()).boxed())
+        let pieces = Pieces::of(&scan).await?;
+        let own = pieces.pieces.into_iter().skip(part).step_by(parts);
+        let short = pieces.pages <= SHORT;
+        Ok(stream::iter(own).flat_map(move |piece| piece.batches(&scan, short)).boxed())
     }
 
     async fn objects(&self, ids: &BTreeSet<ObjectId>) -> Result<Option<RecordBatch>, ReadError> {
-        let mut found = Vec::new();
-        for id in ids {
-            let question = |pages: &_| View::new(&self.state, pages).stored_object(id);
-            found.extend(self.cache.answer(question).await?);
-        }
+        // All of them are asked for before any is waited for.
+        let question = |pages: &_| {
+            let found: Vec<_> = ids.iter().map(|id| View::new(&self.state, pages).stored_object(id)).collect();
+            found.into_iter().collect::<Result<Vec<_>, ReadError>>()
+        };
+        let found: Vec<_> = self.cache.answer(question).await?.into_iter().flatten().collect();
         let rows: Vec<_> = found.iter().map(|stored| (stored.lsn, ObjectEntry::Is(&stored.row))).collect();
         let batch = cold::objects_batch(&rows).map_err(|error| self.unfit(error))?;
         Ok(Some(self.project(&batch)?).filter(|batch| batch.num_rows() > 0))
     }
 
-    /// Where the wanted segments start.
-    async fn key_ranges(&self) -> Result<Vec<(SegmentKey, SegmentKey)>, ReadError> {
-        let Some(flows) = &self.request.flows else { return Ok(vec![(FIRST, END)]) };
+    /// Where rows of these Flows are, in order.
+    async fn key_ranges(&self, flows: &BTreeSet<FlowId>) -> Result<Vec<(SegmentKey, SegmentKey)>, ReadError> {
         let mut ranges = Vec::new();
+        if self.request.table != ColdTable::FlowSegments {
+            // Init Objects are all at one place, whoever brought them.
+            let ObjectPlace { flow_id, start } = ObjectPlace::OF_INIT_OBJECTS;
+            ranges.push((SegmentKey { flow_id, start }, SegmentKey { flow_id, start: start.saturating_add(1) }));
+        }
         for flow_id in flows.iter().copied() {
+            let key = |start| SegmentKey { flow_id, start };
+            if self.request.table != ColdTable::FlowSegments {
+                ranges.push((key(i128::MIN), key(i128::MAX)));
+                continue;
+            }
             let timerange = self.request.timerange;
             let scan = SegmentScan { flow_id, timerange, reverse_order: false, after: None };
             let keys = self.cache.answer(|pages| View::new(&self.state, pages).start_keys(&scan)).await?;
-            let key = |start| SegmentKey { flow_id, start };
             ranges.extend(keys.map(|(from, to)| (key(from), key(to))));
         }
         Ok(ranges)
     }
 
-    fn files(&self) -> impl Iterator<Item = &Arc<ColdFile>> {
-        self.state.files_of(self.request.table).filter(|file| {
-            self.request.table != ColdTable::FlowSegments
-                || self.ranges.iter().any(|(from, to)| file.may_hold_between(&from.to_bytes(), &to.to_bytes()))
-        })
+    /// Pages of a file that may have wanted rows.
+    fn pages(&self, index: &FileIndex) -> Vec<Range<u32>> {
+        let ranges = match (&self.hinted, &self.request.flows) {
+            (Some(hinted), _) => hinted,
+            (None, Some(_)) => &self.ranges,
+            (None, None)
+                if self.request.table == ColdTable::FlowSegments && self.request.timerange != TimeRange::ETERNITY =>
+            {
+                return self.pages_in_time(index);
+            }
+            (None, None) => return std::iter::once(0..index.pages()).collect(),
+        };
+        let pages = ranges.iter().map(|(from, to)| index.pages_in(&from.to_bytes(), &to.to_bytes()));
+        joined(pages.filter(|pages| !pages.is_empty()))
+    }
+
+    /// Pages of segments that may overlap the wanted time: by how far their Flows reach, and of a page within one Flow by its
+    /// own start and that of the next page. Segments of a Flow do not overlap each other, unless they are deleted.
+    fn pages_in_time(&self, index: &FileIndex) -> Vec<Range<u32>> {
+        let timerange = self.request.timerange;
+        let (from, to) = (timerange.start_key(), timerange.end_key());
+        let (_, all_visible) = self.state.stored_rows(ColdTable::FlowSegments);
+        let key = |page| SegmentKey::from_bytes(index.first_key(page));
+        let wanted = (0..index.pages()).filter(|page| {
+            let Some(first) = key(*page) else { return true };
+            let next = key(*page + 1).unwrap_or(END);
+            if first.flow_id == next.flow_id && (first.start >= to || (all_visible && next.start <= from)) {
+                return false;
+            }
+            let mut extents = self.state.cold_extents.range(first.flow_id..=next.flow_id);
+            extents.any(|(_, extent)| extent.overlaps(&timerange))
+        });
+        joined(wanted.map(|page| page..page + 1))
     }
 
     fn backward(&self) -> bool {
@@ -226,13 +259,16 @@ impl Scan {
                 let deleted = state.tombstones.iter().any(|(from, to, lsn)| file.may_have_hidden(from, to, lsn));
                 !whole || deleted || !state.unfinished_deletions.is_empty() || self.request.order.is_some()
             }
-            ColdTable::Objects | ColdTable::References => true,
+            // Pages of which another place has rows, too, are merged; of others only the word counts that an Object is gone.
+            ColdTable::Objects => false,
+            ColdTable::References => true,
         }
     }
 
     /// Columns that are needed of a file.
     fn is_needed(&self, looked_at: bool, name: &str) -> bool {
         let keys: &[&str] = match self.request.table {
+            ColdTable::Objects if !looked_at => &["deleted"],
             _ if !looked_at => &[],
             ColdTable::FlowSegments if !self.state.unfinished_deletions.is_empty() => return true,
             ColdTable::FlowSegments => &["flow_id", "start_seconds", "start_nanoseconds", "start_inclusive"],
@@ -250,6 +286,31 @@ impl Scan {
             || self.request.columns.iter().any(|column| column == name)
     }
 
+    /// Objects less those that a row says are gone.
+    fn without_gone(&self, batch: RecordBatch) -> Result<RecordBatch, ReadError> {
+        let Some(deleted) = batch.column_by_name("deleted").and_then(|column| column.as_boolean_opt()) else {
+            return Ok(batch);
+        };
+        if deleted.true_count() == 0 {
+            return Ok(batch);
+        }
+        let is_there: BooleanArray = deleted.iter().map(|deleted| Some(deleted != Some(true))).collect();
+        filter_record_batch(&batch, &is_there).map_err(|error| self.unfit(error))
+    }
+
+    /// Keys under which cold files may have rows of hot Objects, in order.
+    fn hot_object_keys(&self) -> Vec<Vec<u8>> {
+        let places = |hot: &HotObject| {
+            let gone_from: Vec<_> = hot.gone_from.iter().map(|(place, _)| *place).collect();
+            std::iter::once(hot.place).chain(gone_from)
+        };
+        let hot = self.state.objects.iter();
+        let mut keys: Vec<_> =
+            hot.flat_map(|(id, hot)| places(hot).map(move |place| object_key(place, id.as_str()))).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// The wanted columns; null where a file is older than the column.
     fn project(&self, batch: &RecordBatch) -> Result<RecordBatch, ReadError> {
         cold::project(batch, &self.schema).map_err(|error| self.unfit(error))
@@ -257,6 +318,187 @@ impl Scan {
 
     fn unfit(&self, error: impl std::fmt::Display) -> ReadError {
         ReadError::Rows { table: self.request.table.name(), reason: error.to_string() }
+    }
+}
+
+/// Ranges of pages in order, those that touch as one.
+fn joined(ranges: impl Iterator<Item = Range<u32>>) -> Vec<Range<u32>> {
+    let mut joined: Vec<Range<u32>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// What a scan falls into: pieces that are read one by one, or by several at the same time.
+struct Pieces {
+    pieces: Vec<Piece>,
+    /// Of files, in all of them.
+    pages: u32,
+}
+
+enum Piece {
+    Hot,
+    /// Rows that no other place has to say anything of.
+    Alone(Part),
+    /// Of rows with the same key the newest counts; or all are wanted in order.
+    Merged {
+        parts: Vec<Part>,
+        hot: bool,
+    },
+}
+
+/// Pages of a file.
+#[derive(Clone)]
+struct Part {
+    file: Arc<ColdFile>,
+    index: Arc<FileIndex>,
+    pages: Vec<Range<u32>>,
+}
+
+impl Part {
+    fn with(&self, pages: Vec<Range<u32>>) -> Self {
+        Self { pages, ..self.clone() }
+    }
+}
+
+impl Pieces {
+    async fn of(scan: &Scan) -> Result<Self, ReadError> {
+        let mut parts = Vec::new();
+        for file in scan.state.files_of(scan.request.table) {
+            if scan.request.table == ColdTable::FlowSegments
+                && !scan.ranges.iter().any(|(from, to)| file.may_hold_between(&from.to_bytes(), &to.to_bytes()))
+            {
+                continue;
+            }
+            let index = scan.cache.index_of(file).await?;
+            let pages = scan.pages(&index);
+            parts.push(Part { file: file.clone(), index, pages });
+        }
+        let pages = parts.iter().flat_map(|part| &part.pages).map(|pages| pages.end - pages.start).sum();
+        if scan.request.order.is_some() {
+            return Ok(Self { pieces: vec![Piece::Merged { parts, hot: true }], pages });
+        }
+        let mut pieces = vec![Piece::Hot];
+        if scan.request.table == ColdTable::Objects {
+            pieces.extend(pieces_of_objects(scan, &parts));
+        } else {
+            pieces.extend(parts.iter().flat_map(pieces_of_pages));
+        }
+        Ok(Self { pieces, pages })
+    }
+}
+
+/// Where pieces begin does not depend on which of their pages are wanted, so that parts of a scan that do not know the same do
+/// not take each other's.
+fn pieces_of_pages(part: &Part) -> impl Iterator<Item = Piece> {
+    (0..part.index.pages()).step_by(PIECE_PAGES as usize).map(|from| {
+        let within = from..from.saturating_add(PIECE_PAGES);
+        Piece::Alone(part.with(part.pages.iter().filter_map(|pages| common(pages, &within)).collect()))
+    })
+}
+
+fn common(one: &Range<u32>, other: &Range<u32>) -> Option<Range<u32>> {
+    let both = one.start.max(other.start)..one.end.min(other.end);
+    (!both.is_empty()).then_some(both)
+}
+
+/// Pages that share no key with those of another file, or with a hot Object, are read as they are; what is left is merged.
+fn pieces_of_objects(scan: &Scan, parts: &[Part]) -> Vec<Piece> {
+    let hot = scan.hot_object_keys();
+    let mut pages: Vec<ObjectPage<'_>> = Vec::new();
+    for (number, Part { file, index, .. }) in parts.iter().enumerate() {
+        for page in 0..index.pages() {
+            let first = index.first_key(page);
+            // Two pages may share a key at their border.
+            let last = if page + 1 < index.pages() { index.first_key(page + 1) } else { &file.meta.last_key };
+            let next_hot = hot.partition_point(|key| key.as_slice() < first);
+            let has_hot = hot.get(next_hot).is_some_and(|key| key.as_slice() <= last);
+            pages.push(ObjectPage { number, page, first, last, has_hot });
+        }
+    }
+    pages.sort_by_key(|page| (page.first, page.number, page.page));
+    let (mut pieces, mut alone): (Vec<Piece>, Vec<Vec<u32>>) = (Vec::new(), vec![Vec::new(); parts.len()]);
+    let mut merged: Vec<Vec<u32>> = alone.clone();
+    let take = |pages: &mut Vec<Vec<u32>>| -> Vec<Part> {
+        let own = parts.iter().zip(pages.iter_mut()).filter(|(_, pages)| !pages.is_empty());
+        let own = own.map(|(part, pages)| {
+            let all = joined(std::mem::take(pages).into_iter().map(|page| page..page + 1));
+            let wanted = all.iter().flat_map(|all| part.pages.iter().filter_map(|pages| common(pages, all)));
+            part.with(wanted.collect())
+        });
+        own.collect()
+    };
+    let mut rest = pages.as_slice();
+    while let Some(first) = rest.first() {
+        // All that hangs together by keys that pages of several files may have, and how far each file's pages of it reach.
+        let mut reach: Vec<Option<&[u8]>> = vec![None; parts.len()];
+        reach.get_mut(first.number).map(|reach| reach.insert(first.last));
+        let mut end = 1;
+        while let Some(next) = rest.get(end) {
+            // Pages of one file have no key in common but, perhaps, that at their border, which others may have, too.
+            let shares = |page: &ObjectPage<'_>| {
+                let others = reach.iter().enumerate().filter(|(number, _)| *number != page.number);
+                others.filter_map(|(_, reach)| *reach).any(|reach| reach >= page.first)
+            };
+            let ahead = rest.get(end..).unwrap_or_default().iter().take_while(|page| page.first == next.first);
+            if !ahead.clone().any(shares) {
+                break;
+            }
+            if let Some(reach) = reach.get_mut(next.number) {
+                *reach = Some(reach.map_or(next.last, |reach| reach.max(next.last)));
+            }
+            end += 1;
+        }
+        let is_alone = end == 1 && !first.has_hot;
+        let (own, others) = rest.split_at(end);
+        rest = others;
+        let pages = if is_alone { &mut alone } else { &mut merged };
+        for ObjectPage { number, page, .. } in own {
+            pages.get_mut(*number).map(|pages| pages.push(*page));
+        }
+        if pages.iter().map(Vec::len).sum::<usize>() >= PIECE_PAGES as usize {
+            let parts = take(pages);
+            if is_alone {
+                pieces.extend(parts.into_iter().map(Piece::Alone));
+            } else {
+                pieces.push(Piece::Merged { parts, hot: false });
+            }
+        }
+    }
+    pieces.extend(take(&mut alone).into_iter().map(Piece::Alone));
+    pieces.push(Piece::Merged { parts: take(&mut merged), hot: false });
+    pieces
+}
+
+struct ObjectPage<'a> {
+    /// Of its file.
+    number: usize,
+    page: u32,
+    first: &'a [u8],
+    last: &'a [u8],
+    /// Whether a hot Object may have a row in it.
+    has_hot: bool,
+}
+
+impl Piece {
+    fn batches(self, scan: &Arc<Scan>, short: bool) -> Batches {
+        let input = |part: Part, looked_at| Input::Cold(ColdRows::new(scan.clone(), part, looked_at, short));
+        match self {
+            Self::Hot => Input::Hot(HotRows::new(scan.clone())).batches(),
+            Self::Alone(part) => {
+                let looked_at = scan.is_looked_at(&part.file);
+                input(part, looked_at).batches()
+            }
+            Self::Merged { parts, hot } => {
+                let hot = hot.then(|| Input::Hot(HotRows::new(scan.clone())));
+                let cold = parts.into_iter().map(|part| input(part, true));
+                Merge::new(scan.clone(), hot.into_iter().chain(cold).collect()).batches()
+            }
+        }
     }
 }
 
@@ -292,7 +534,7 @@ impl Input {
             while let Some(chunk) = input.next().await? {
                 let batch = match chunk {
                     Chunk::Rows(batch) => batch,
-                    Chunk::Keyed(page) => without_gone(input.scan(), &page)?,
+                    Chunk::Keyed(page) => input.scan().without_gone(page.batch().clone())?,
                 };
                 if batch.num_rows() > 0 {
                     return Ok(Some((input.scan().project(&batch)?, input)));
@@ -302,14 +544,6 @@ impl Input {
         });
         batches.boxed()
     }
-}
-
-fn without_gone(scan: &Scan, page: &Page) -> Result<RecordBatch, ReadError> {
-    let is_there: BooleanArray = (0..page.len()).map(|row| Some(!page.is_deleted(row))).collect();
-    if is_there.true_count() == page.len() {
-        return Ok(page.batch().clone());
-    }
-    filter_record_batch(page.batch(), &is_there).map_err(|error| scan.unfit(error))
 }
 
 /// Rows that are in memory, a batch at a time.
@@ -399,76 +633,76 @@ impl HotRows {
 struct ColdRows {
     scan: Arc<Scan>,
     file: Arc<ColdFile>,
-    /// Once it is loaded: the index, and which pages are still to be read.
-    index: Option<Arc<FileIndex>>,
+    index: Arc<FileIndex>,
+    /// Which are still to be read.
     pages: VecDeque<Range<u32>>,
+    /// Rows that are read and not handed on yet.
+    ready: VecDeque<RecordBatch>,
+    /// Whether its rows are looked at one by one.
+    looked_at: bool,
     short: bool,
 }
 
 impl ColdRows {
-    fn new(scan: Arc<Scan>, file: Arc<ColdFile>) -> Self {
-        Self { scan, file, index: None, pages: VecDeque::new(), short: false }
+    fn new(scan: Arc<Scan>, part: Part, looked_at: bool, short: bool) -> Self {
+        let Part { file, index, pages: wanted } = part;
+        let mut pages = VecDeque::new();
+        let at_once = match (short, looked_at) {
+            (true, _) => 1,
+            (false, true) => PAGES_AT_ONCE,
+            (false, false) => PIECE_PAGES,
+        };
+        for mut range in wanted {
+            while !range.is_empty() {
+                let of_group = index.pages_of(index.row_group_of(range.start));
+                let end = range.end.min(of_group.end).min(range.start + at_once);
+                pages.push_back(range.start..end);
+                range.start = end;
+            }
+        }
+        Self { scan, file, index, pages, ready: VecDeque::new(), looked_at, short }
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, ReadError> {
-        let index = match &self.index {
-            Some(index) => index.clone(),
-            None => {
-                let index = self.scan.cache.answer(|pages| pages.index(&self.file)).await?;
-                self.plan(&index);
-                self.index.insert(index).clone()
-            }
-        };
-        let next = |pages: &mut VecDeque<_>| if self.scan.backward() { pages.pop_back() } else { pages.pop_front() };
-        while let Some(pages) = next(&mut self.pages) {
-            let chunk = self.read(&index, pages).await?;
+        loop {
+            let next = |of: &mut VecDeque<_>| if self.scan.backward() { of.pop_back() } else { of.pop_front() };
+            let chunk = if let Some(batch) = self.ready.pop_front() {
+                Chunk::Rows(batch)
+            } else if let Some(pages) = next(&mut self.pages) {
+                match self.read(pages).await? {
+                    Some(chunk) => chunk,
+                    None => continue,
+                }
+            } else {
+                return Ok(None);
+            };
             if chunk.len() > 0 {
                 return Ok(Some(chunk));
             }
         }
-        Ok(None)
     }
 
-    /// Which pages are to be read, how many at once.
-    fn plan(&mut self, index: &FileIndex) {
-        let mut wanted: Vec<Range<u32>> = Vec::new();
-        if self.scan.request.table == ColdTable::FlowSegments {
-            for (from, to) in &self.scan.ranges {
-                let pages = index.pages_in(&from.to_bytes(), &to.to_bytes());
-                match wanted.last_mut() {
-                    Some(last) if pages.start <= last.end => last.end = last.end.max(pages.end),
-                    _ if pages.is_empty() => {}
-                    _ => wanted.push(pages),
-                }
-            }
-        } else {
-            wanted.push(0..index.pages());
-        }
-        self.short = wanted.iter().map(|pages| pages.end - pages.start).sum::<u32>() <= SHORT;
-        let at_once = if self.short { 1 } else { PAGES_AT_ONCE };
-        for mut pages in wanted {
-            while !pages.is_empty() {
-                let of_group = index.pages_of(index.row_group_of(pages.start));
-                let end = pages.end.min(of_group.end).min(pages.start + at_once);
-                self.pages.push_back(pages.start..end);
-                pages.start = end;
-            }
-        }
-    }
-
-    async fn read(&self, index: &FileIndex, pages: Range<u32>) -> Result<Chunk, ReadError> {
+    /// Reads pages: to be handed on now, or into what is ready.
+    async fn read(&mut self, pages: Range<u32>) -> Result<Option<Chunk>, ReadError> {
         let scan = &self.scan;
         if self.short {
-            let page = scan.cache.answer(|cached| cached.page(&self.file, pages.start)).await?;
-            return self.look_at(page);
+            let page = scan.cache.answer(|cached| {
+                cached.index(&self.file)?;
+                cached.page(&self.file, pages.start)
+            });
+            return self.look_at(page.await?).map(Some);
         }
-        let looked_at = scan.is_looked_at(&self.file);
-        let columns = index.column_numbers(|name| scan.is_needed(looked_at, name));
-        let batch = scan.cache.read_through(&self.file, index, pages, Some(&columns)).await?;
-        if !looked_at {
-            return Ok(Chunk::Rows(batch));
+        let columns = self.index.column_numbers(|name| scan.is_needed(self.looked_at, name));
+        if self.looked_at {
+            let batch = scan.cache.read_through(&self.file, &self.index, pages, Some(&columns)).await?;
+            return self.look_at(self.page(batch)?).map(Some);
         }
-        self.look_at(self.page(batch)?)
+        let batches = scan.cache.read_batches(&self.file, &self.index, pages, Some(&columns), BATCH_ROWS).await?;
+        for batch in batches {
+            let is_of_objects = scan.request.table == ColdTable::Objects;
+            self.ready.push_back(if is_of_objects { scan.without_gone(batch)? } else { batch });
+        }
+        Ok(None)
     }
 
     fn page(&self, batch: RecordBatch) -> Result<Arc<Page>, ReadError> {

@@ -2,7 +2,7 @@
 //! have the rest, and which rows of those are not to be seen.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -83,9 +83,32 @@ pub struct Hidden {
     pub lsn: Lsn,
 }
 
+/// Small tables of one state as batches, made when they are asked for first: of a copy, which is about to change, anew.
+#[derive(Debug, Default)]
+pub struct SmallTables([OnceLock<RecordBatch>; SmallTable::ALL.len()]);
+
+impl Clone for SmallTables {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl State {
     /// All rows of a small table.
     pub fn small_table(&self, table: SmallTable) -> Result<RecordBatch, ReadError> {
+        let kept = SmallTable::ALL.iter().position(|one| *one == table).and_then(|at| self.small_tables.0.get(at));
+        if let Some(batch) = kept.and_then(OnceLock::get) {
+            return Ok(batch.clone());
+        }
+        let batch = self.make_small_table(table)?;
+        if let Some(kept) = kept {
+            // Whoever was first made the same.
+            let _ = kept.set(batch.clone());
+        }
+        Ok(batch)
+    }
+
+    fn make_small_table(&self, table: SmallTable) -> Result<RecordBatch, ReadError> {
         let batch = match table {
             SmallTable::Service => {
                 batch(table, std::iter::once((self.service.lsn, Ok(ServiceRow::from(&*self.service.row)))))

@@ -11,6 +11,7 @@ use imbl::{OrdMap, OrdSet};
 use super::change::{self, Change, Lsn, ReferenceKey, SegmentKey, object_hash};
 use super::cold::{ColdFile, ColdTable};
 use super::entry::Hash;
+use super::snapshot::SmallTables;
 use super::tombstones::Tombstones;
 use crate::domain::{
     DeleteRequest, DeleteRequestId, Flow, FlowId, FlowSegment, MediaObject, ObjectId, ObjectKind, ObjectPlace, Profile,
@@ -85,6 +86,8 @@ pub struct State {
     pub(super) with_condemned_instances: OrdSet<ObjectId>,
     /// Flow Delete Requests that are not done, by Flow.
     pub(super) unfinished_deletions: OrdMap<FlowId, Vec<Arc<DeleteRequest>>>,
+
+    pub(super) small_tables: SmallTables,
 }
 
 /// A change that contradicts the state: of a log entry, damage; of a decision, a bug.
@@ -144,6 +147,7 @@ impl State {
             allocations: OrdSet::new(),
             with_condemned_instances: OrdSet::new(),
             unfinished_deletions: OrdMap::new(),
+            small_tables: SmallTables::default(),
         }
     }
 
@@ -305,6 +309,7 @@ impl State {
 
     /// Applies one change. On an error the state may be half changed: throw it away.
     pub(super) fn apply(&mut self, change: &Change, lsn: Lsn, now: UtcTime) -> Result<(), ApplyError> {
+        self.small_tables = SmallTables::default();
         let outcome = match change {
             Change::PutService(service) => {
                 self.service = Stored { lsn, row: service.clone() };

@@ -41,6 +41,8 @@ pub struct AskerArgs {
 pub struct Asked {
     pub sql: String,
     pub params: Params,
+    /// Where nobody says another.
+    pub engine: Option<Engine>,
 }
 
 pub struct Asker;
@@ -63,8 +65,8 @@ impl Asker {
     async fn of_folder(args: &AskerArgs, asked: Asked, scratch: &Path) -> anyhow::Result<Answer> {
         let sql = open(args, scratch).await?;
         let as_of = args.as_of.as_deref().map(parse_as_of).transpose()?;
-        let Asked { sql: text, params } = asked;
-        let question = Question { sql: text, params, engine: args.engine, as_of, ..Question::default() };
+        let Asked { sql: text, params, engine } = asked;
+        let question = Question { sql: text, params, engine: args.engine.or(engine), as_of, ..Question::default() };
         Ok(sql.ask(question).await?)
     }
 
@@ -77,7 +79,7 @@ impl Asker {
         };
         let body = json!({ "sql": asked.sql, "params": params(&asked.params) });
         let mut query = vec![("format", form.to_owned())];
-        query.extend(args.engine.map(|engine| ("engine", engine.name().to_owned())));
+        query.extend(args.engine.or(asked.engine).map(|engine| ("engine", engine.name().to_owned())));
         query.extend(args.as_of.clone().map(|as_of| ("as_of", as_of)));
         let mut response = request(server, "/sql", &query, Some(&body)).await?;
         if format == Format::Table {

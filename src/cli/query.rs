@@ -62,7 +62,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
         say(&sql);
         return Ok(());
     }
-    Asker::run(&args.asker, Asked { sql, params: Params::default() }, args.format)
+    Asker::run(&args.asker, Asked { sql, params: Params::default(), engine: canned.engine }, args.format)
 }
 
 fn explain(canned: &Canned) {

@@ -56,7 +56,8 @@ pub fn run(args: &SqlArgs) -> anyhow::Result<()> {
     if args.format == Format::Arrow && std::io::stdout().is_terminal() {
         bail!("Arrow is no text: send it to a file or a program");
     }
-    let asked = Asked { sql, params: Params::Listed(args.params.iter().map(|text| param(text)).collect()) };
+    let asked =
+        Asked { sql, params: Params::Listed(args.params.iter().map(|text| param(text)).collect()), engine: None };
     Asker::run(&args.asker, asked, args.format)
 }
 

@@ -48,6 +48,10 @@ macro_rules! uuid_id {
                 Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
             }
 
+            pub fn from_exact_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
             /// They sort as the id and its text do.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::QueryError;
 use super::as_of;
+use super::{Engine, QueryError};
 use crate::domain::{Timestamp, leap_seconds};
 
 /// A question as its file says it.
@@ -22,6 +22,9 @@ pub struct Canned {
     pub columns: Vec<Column>,
     /// How a chart of it would look.
     pub chart: &'static str,
+    /// The one that is better at it, if that makes a difference (docs/performance.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     #[serde(skip)]
     sql: &'static str,
 }
@@ -131,6 +134,7 @@ impl Canned {
             parameters: Vec::new(),
             columns: Vec::new(),
             chart: "none",
+            engine: None,
             sql: text,
         };
         let mut rest = text;
@@ -142,6 +146,7 @@ impl Canned {
                 "Question" => canned.question = value,
                 "Why" => canned.why = value,
                 "Chart" => canned.chart = value,
+                "Engine" => canned.engine = Some(value.parse()?),
                 "Shape" => {
                     canned.shape = match value {
                         "table" => Shape::Table,

@@ -394,6 +394,32 @@ impl World {
             let rows: Vec<String> = self.model.sorted().iter().filter(within).map(|segment| line(segment)).collect();
             assert_eq!(rows_of(&sql, &query).await, rows, "{query} {when}");
 
+            // The same of all Flows, and of one that a join finds out.
+            let times = format!("start_seconds <= {to} AND end_seconds > {from}");
+            let query = format!("SELECT {COLUMNS} FROM flow_segments WHERE {times} ORDER BY {FORWARD}");
+            let in_time = |s: &&&FlowSegment| seconds(s.timerange.start()) <= to && seconds(s.timerange.end()) > from;
+            let rows: Vec<String> = self.model.sorted().iter().filter(in_time).map(|segment| line(segment)).collect();
+            assert_eq!(rows_of(&sql, &query).await, rows, "{query} {when}");
+            let query = format!(
+                "SELECT {COLUMNS} FROM flow_segments s JOIN (SELECT id FROM flows WHERE id >= '{flow_id}') f ON \
+                 f.id = s.flow_id WHERE {times} ORDER BY {FORWARD}"
+            );
+            let later = |segment: &&&FlowSegment| segment.flow_id >= flow_id && in_time(segment);
+            let rows: Vec<String> = self.model.sorted().iter().filter(later).map(|segment| line(segment)).collect();
+            assert_eq!(rows_of(&sql, &query).await, rows, "{query} {when}");
+            let brought = self.model.objects.values().filter(|object| object.first_flow == flow_id);
+            let brought: Vec<String> = brought.map(|object| object.id.as_str().to_owned()).collect();
+            for query in [
+                format!("SELECT id FROM objects WHERE first_flow = '{flow_id}' ORDER BY id"),
+                format!(
+                    "SELECT id FROM objects WHERE first_flow IN (SELECT id FROM flows WHERE id = '{flow_id}') ORDER BY id"
+                ),
+            ] {
+                let there = query.contains("flows") && state.flow(flow_id).is_none();
+                let expected = if there { Vec::new() } else { brought.clone() };
+                assert_eq!(rows_of(&sql, &query).await, expected, "{query} {when}");
+            }
+
             let timerange = self.timerange();
             let scan = TableScan {
                 flows: Some(BTreeSet::from([flow_id])),

@@ -217,6 +217,24 @@ impl FileIndex {
         projection: Option<&[usize]>,
         bytes: &[(Range<u64>, Bytes)],
     ) -> Result<RecordBatch, ColdError> {
+        let mut batches = self.decode_batches(pages, projection, bytes, usize::MAX)?;
+        match (batches.pop(), batches.first()) {
+            (Some(batch), None) => Ok(batch),
+            (Some(last), Some(first)) => {
+                concat_batches(&first.schema(), batches.iter().chain([&last])).map_err(|error| self.error(error))
+            }
+            (None, _) => Err(self.error("a page has no rows")),
+        }
+    }
+
+    /// The same as batches of at most so many rows.
+    pub fn decode_batches(
+        &self,
+        pages: Range<u32>,
+        projection: Option<&[usize]>,
+        bytes: &[(Range<u64>, Bytes)],
+        most: usize,
+    ) -> Result<Vec<RecordBatch>, ColdError> {
         let first = self.place(pages.start);
         let last = pages.end.checked_sub(1).and_then(|last| self.place(last));
         let (row_group, group, from, to) = match (first, last) {
@@ -228,7 +246,19 @@ impl FileIndex {
         let selection = RowSelection::from(vec![RowSelector::skip(start), RowSelector::select(end - start)]);
         let parts: Vec<Part> = pages.flat_map(|page| self.page_parts(page, projection)).collect();
         let fetched = self.checked(&parts, bytes)?;
-        self.decode(fetched, row_group, selection, end - start, projection)
+        let rows = end - start;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, self.parquet.clone())
+            .with_row_groups(vec![row_group])
+            .with_projection(self.mask(projection))
+            .with_row_selection(selection)
+            .with_batch_size(rows.min(most));
+        let reader = builder.build().map_err(|error| self.error(error))?;
+        let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| self.error(error))?;
+        let decoded: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if decoded != rows {
+            return Err(self.error(format_args!("pages have {decoded} rows instead of {rows}")));
+        }
+        Ok(batches)
     }
 
     /// [`FileIndex::decode_pages`] with all columns, ready to be asked.
@@ -290,34 +320,6 @@ impl FileIndex {
             }
         }
         Ok(fetched)
-    }
-
-    fn decode(
-        &self,
-        fetched: Fetched,
-        row_group: usize,
-        selection: RowSelection,
-        rows: usize,
-        projection: Option<&[usize]>,
-    ) -> Result<RecordBatch, ColdError> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, self.parquet.clone())
-            .with_row_groups(vec![row_group])
-            .with_projection(self.mask(projection))
-            .with_row_selection(selection)
-            .with_batch_size(rows);
-        let reader = builder.build().map_err(|error| self.error(error))?;
-        let mut batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| self.error(error))?;
-        let batch = match (batches.pop(), batches.first()) {
-            (Some(batch), None) => batch,
-            (Some(last), Some(first)) => {
-                concat_batches(&first.schema(), batches.iter().chain([&last])).map_err(|error| self.error(error))?
-            }
-            (None, _) => return Err(self.error("a page has no rows")),
-        };
-        if batch.num_rows() != rows {
-            return Err(self.error(format_args!("a page has {} rows instead of {rows}", batch.num_rows())));
-        }
-        Ok(batch)
     }
 
     #[cfg(test)]

@@ -11,18 +11,27 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase};
+use datafusion::physical_plan::limit::LimitStream;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
+};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::found_out::{FoundOut, Propagation};
 use super::scan::{self, external};
 use crate::catalog::{Catalog, ColdTable, State, TableScan};
 use crate::domain::{FlowId, TimeRange};
@@ -88,23 +97,117 @@ impl TableProvider for FlowCoverage {
         let mut scan = TableScan::of(ColdTable::FlowSegments);
         scan.columns = NEEDED.map(str::to_owned).into();
         scan.flows = scan::wanted_flows(filters);
-        let parts = Catalog::scan_parts(&self.state, &scan, session.config().target_partitions());
-        let stretches = Stretches {
-            catalog: self.catalog.clone(),
-            state: self.state.clone(),
-            schema: self.schema.clone(),
-            scan,
-            parts,
+        let most = session.config().target_partitions();
+        let (catalog, state, schema) = (self.catalog.clone(), self.state.clone(), self.schema.clone());
+        let stretches = Stretches { catalog, state, schema, scan, most };
+        Ok(Arc::new(CoverageExec::new(stretches, projection.cloned(), limit)?))
+    }
+}
+
+/// Reads `flow_coverage`.
+#[derive(Debug, Clone)]
+struct CoverageExec {
+    stretches: Stretches,
+    projection: Option<Vec<usize>>,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+    found_out: FoundOut,
+}
+
+impl CoverageExec {
+    fn new(stretches: Stretches, projection: Option<Vec<usize>>, limit: Option<usize>) -> Result<Self> {
+        let schema = match &projection {
+            Some(columns) => Arc::new(stretches.schema.project(columns)?),
+            None => stretches.schema.clone(),
         };
-        let order = ordering(&self.schema, projection);
-        Ok(Arc::new(StreamingTableExec::try_new(
-            self.schema.clone(),
-            vec![Arc::new(stretches)],
-            projection,
-            order,
-            false,
-            limit,
-        )?))
+        let mut equivalence = EquivalenceProperties::new(schema);
+        if let Some(order) = ordering(&stretches.schema, projection.as_ref()) {
+            equivalence.add_ordering(order);
+        }
+        let one = Partitioning::UnknownPartitioning(1);
+        let properties = PlanProperties::new(equivalence, one, EmissionType::Final, Boundedness::Bounded);
+        Ok(Self { stretches, projection, limit, properties: Arc::new(properties), found_out: FoundOut::default() })
+    }
+}
+
+impl DisplayAs for CoverageExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FlowCoverage")?;
+        if let Some(flows) = &self.stretches.scan.flows {
+            write!(f, ": flows={}", flows.len())?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        write!(f, "{}", self.found_out)
+    }
+}
+
+impl ExecutionPlan for CoverageExec {
+    fn name(&self) -> &str {
+        "FlowCoverage"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.found_out.visit(visit)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        children: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<Propagation> {
+        let (answer, more) = self.found_out.with(phase, &children);
+        let Some(found_out) = more else { return Ok(answer) };
+        Ok(answer.with_updated_node(Arc::new(Self { found_out, ..self.clone() })))
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (mut this, schema) = (self.clone(), self.schema());
+        // Not before the first row is asked for: joins do that when they have read their other side.
+        let batches = stream::once(async move {
+            if this.stretches.scan.flows.is_none() {
+                this.stretches.scan.flows = this.found_out.flows("flow_id")?;
+            }
+            let projection = this.projection;
+            let batches = this.stretches.batches(&context).map(move |batch| match &projection {
+                Some(columns) => Ok(batch?.project(columns)?),
+                None => batch,
+            });
+            Ok::<_, DataFusionError>(batches)
+        });
+        let batches = RecordBatchStreamAdapter::new(schema.clone(), batches.try_flatten());
+        Ok(match self.limit {
+            Some(limit) => {
+                let metrics = BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
+                Box::pin(LimitStream::new(Box::pin(batches), 0, Some(limit), metrics))
+            }
+            None => Box::pin(batches),
+        })
     }
 }
 
@@ -121,17 +224,19 @@ fn ordering(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> Option<LexOr
     LexOrdering::new(columns)
 }
 
+#[derive(Clone)]
 struct Stretches {
     catalog: Catalog,
     state: Arc<State>,
     schema: SchemaRef,
     scan: TableScan,
-    parts: usize,
+    /// Parts of the scan that are read at the same time, at most.
+    most: usize,
 }
 
 impl fmt::Debug for Stretches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stretches").field("parts", &self.parts).finish_non_exhaustive()
+        f.debug_struct("Stretches").field("scan", &self.scan).finish_non_exhaustive()
     }
 }
 
@@ -157,15 +262,12 @@ impl Stretch {
     }
 }
 
-impl PartitionStream for Stretches {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let parts: Vec<_> = (0..self.parts)
+impl Stretches {
+    fn batches(self, context: &TaskContext) -> BoxStream<'static, Result<RecordBatch>> {
+        let count = Catalog::scan_parts(&self.state, &self.scan, self.most);
+        let parts: Vec<_> = (0..count)
             .map(|part| {
-                let batches = self.catalog.scan_part(self.state.clone(), self.scan.clone(), part, self.parts);
+                let batches = self.catalog.scan_part(self.state.clone(), self.scan.clone(), part, count);
                 let room = MemoryConsumer::new("FlowCoverage").register(context.memory_pool());
                 async move {
                     let mut batches = batches.map_err(external);
@@ -178,7 +280,6 @@ impl PartitionStream for Stretches {
                 }
             })
             .collect();
-        let schema = self.schema.clone();
         let joined = async move {
             let running: Vec<_> = parts.into_iter().map(SpawnedTask::spawn).collect();
             let mut all: Vec<Stretch> = Vec::new();
@@ -209,7 +310,7 @@ impl PartitionStream for Stretches {
             all.truncate(length);
             Ok::<_, DataFusionError>((all, rooms))
         };
-        let made = schema.clone();
+        let made = self.schema;
         let batches = stream::once(joined).flat_map(move |joined| {
             let made = made.clone();
             match joined {
@@ -227,7 +328,7 @@ impl PartitionStream for Stretches {
                 }
             }
         });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+        batches.boxed()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session of DataFusion over one state: tables, views, functions, limits. It may only read.
 
 mod coverage;
+mod found_out;
 mod functions;
 mod patient;
 mod postgres;
@@ -30,6 +31,7 @@ use super::params::Params;
 use super::sql::{AnswerBatches, Description};
 use crate::catalog::{Catalog, State};
 
+use found_out::{MOST_BYTES, MOST_VALUES};
 use patient::make_patient;
 
 pub use postgres::default_setting;
@@ -68,6 +70,8 @@ impl Session {
             None => config,
         };
         config.options_mut().execution.spill_compression = SpillCompression::Lz4Frame;
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_distinct_values = MOST_VALUES;
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_size = MOST_BYTES;
         let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
         let largest = std::num::NonZeroUsize::MIN;
         let disk = DiskManagerBuilder::default()

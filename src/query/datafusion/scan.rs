@@ -13,6 +13,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ScalarValue, Statistics};
+use datafusion::config::ConfigOptions;
 use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -20,13 +21,15 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
     SortOrderPushdownResult,
 };
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 
+use super::found_out::{FoundOut, Propagation};
 use crate::catalog::{Catalog, ColdTable, ScanOrder, SmallTable, State, TableScan};
 use crate::domain::{Bound, FlowId, TimeRange, Timestamp};
 
@@ -108,12 +111,17 @@ impl TableProvider for LargeTable {
             }
             ColdTable::Objects => {
                 scan.objects = wanted(filters, |filter| texts(filter, "id")).map(|texts| ids(&texts));
+                scan.flows = wanted(filters, |filter| texts(filter, "first_flow")).map(|texts| ids(&texts));
+                // Those are all at the place that is read whatever Flows are named.
+                if wanted(filters, |filter| texts(filter, "kind")).is_some_and(|kinds| !kinds.contains("media")) {
+                    scan.flows = Some(BTreeSet::new());
+                }
             }
             ColdTable::References => {}
         }
         scan.limit = limit;
         // A Flow's segments are few enough that their order is worth more than reading them in parts.
-        if scan.flows.as_ref().is_some_and(|flows| flows.len() <= 1) {
+        if self.table == ColdTable::FlowSegments && scan.flows.as_ref().is_some_and(|flows| flows.len() <= 1) {
             scan.order = Some(ScanOrder::Forward);
         }
         let partitions = session.config().target_partitions();
@@ -134,7 +142,9 @@ impl LargeTable {
         }
         let times =
             self.table == ColdTable::FlowSegments && timerange(std::slice::from_ref(filter)) != TimeRange::ETERNITY;
-        if times || texts(filter, id).is_some() {
+        let brought = self.table == ColdTable::Objects
+            && (texts(filter, "first_flow").is_some() || texts(filter, "kind").is_some());
+        if times || brought || texts(filter, id).is_some() {
             TableProviderFilterPushDown::Inexact
         } else {
             TableProviderFilterPushDown::Unsupported
@@ -246,6 +256,7 @@ struct ScanExec {
     most: usize,
     parts: usize,
     properties: Arc<PlanProperties>,
+    found_out: FoundOut,
 }
 
 impl ScanExec {
@@ -261,13 +272,24 @@ impl ScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { catalog, state, scan, most, parts, properties: Arc::new(properties) }
+        Self { catalog, state, scan, most, parts, properties: Arc::new(properties), found_out: FoundOut::default() }
     }
 
     fn with(&self, change: impl FnOnce(&mut TableScan)) -> Self {
         let mut scan = self.scan.clone();
         change(&mut scan);
-        Self::new(self.catalog.clone(), self.state.clone(), scan, self.most)
+        let found_out = self.found_out.clone();
+        Self { found_out, ..Self::new(self.catalog.clone(), self.state.clone(), scan, self.most) }
+    }
+
+    /// The scan with what is known of it by now.
+    fn narrowed(&self) -> Result<TableScan> {
+        let column = match self.scan.table {
+            ColdTable::FlowSegments => "flow_id",
+            ColdTable::Objects => "first_flow",
+            ColdTable::References => return Ok(self.scan.clone()),
+        };
+        Ok(TableScan { hint: self.found_out.flows(column)?, ..self.scan.clone() })
     }
 
     fn rows(&self) -> Precision<usize> {
@@ -331,7 +353,7 @@ impl fmt::Debug for ScanExec {
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TableScan { table, columns, flows, timerange, objects, order, limit } = &self.scan;
+        let TableScan { table, columns, flows, timerange, objects, order, limit, hint: _ } = &self.scan;
         write!(f, "CatalogScan: table={}, columns=[{}], parts={}", table.name(), columns.join(", "), self.parts)?;
         if let Some(flows) = flows {
             write!(f, ", flows={}", flows.len())?;
@@ -345,10 +367,10 @@ impl DisplayAs for ScanExec {
         if let Some(order) = order {
             write!(f, ", order={order:?}")?;
         }
-        match limit {
-            Some(limit) => write!(f, ", limit={limit}"),
-            None => Ok(()),
+        if let Some(limit) = limit {
+            write!(f, ", limit={limit}")?;
         }
+        write!(f, "{}", self.found_out)
     }
 }
 
@@ -367,9 +389,9 @@ impl ExecutionPlan for ScanExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.found_out.visit(visit)
     }
 
     fn replace_children(
@@ -385,8 +407,25 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batches = self.catalog.scan_part(self.state.clone(), self.scan.clone(), partition, self.parts);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.scan.schema(), batches.map_err(external))))
+        let (this, schema) = (self.clone(), self.scan.schema());
+        // Not before the first row is asked for: joins do that when they have read their other side.
+        let batches = stream::once(async move {
+            let scan = this.narrowed()?;
+            Ok::<_, DataFusionError>(this.catalog.scan_part(this.state, scan, partition, this.parts).map_err(external))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.try_flatten())))
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        children: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<Propagation> {
+        let (answer, more) = self.found_out.with(phase, &children);
+        // What is in order is a Flow's own.
+        let Some(found_out) = more.filter(|_| self.scan.order.is_none()) else { return Ok(answer) };
+        Ok(answer.with_updated_node(Arc::new(Self { found_out, ..self.clone() })))
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
