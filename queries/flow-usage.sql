@@ -39,12 +39,19 @@ WITH used AS (
 ), codecs AS (
     SELECT map(array_agg(codec ORDER BY codec), array_agg(flows ORDER BY codec)) AS flows
     FROM (SELECT codec, count(*) AS flows FROM asked WHERE codec IS NOT NULL GROUP BY codec) a
+), lenders AS (
+    -- Flows that brought the Objects: those of others need not be looked at.
+    SELECT DISTINCT lender AS id
+    FROM used
+    WHERE $start_time IS NOT NULL OR $end_time IS NOT NULL OR $source_id IS NOT NULL
+), sizes AS (
+    SELECT id, size_bytes FROM objects WHERE $start_time IS NULL AND $end_time IS NULL AND $source_id IS NULL
+    UNION ALL
+    SELECT o.id, o.size_bytes FROM lenders l JOIN objects o ON o.first_flow = l.id
 ), stored AS (
     SELECT CAST(COALESCE(sum(size_bytes), 0) AS BIGINT) AS bytes
-    FROM objects
+    FROM sizes
     WHERE id IN (SELECT object_id FROM used)
-        -- Those of Flows that brought none of them need not be looked at.
-        AND (($start_time IS NULL AND $end_time IS NULL AND $source_id IS NULL) OR first_flow IN (SELECT lender FROM used))
 )
 SELECT t.flows AS total_flows,
     COALESCE(f.flows, MAP {}) AS format_distribution,

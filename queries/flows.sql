@@ -28,9 +28,9 @@ WITH used AS (
         AND ($flow_id IS NULL OR flow_id = $flow_id)
         AND ($source_id IS NULL OR flow_id IN (SELECT id FROM flows WHERE source_id = $source_id))
 ), sizes AS (
-    SELECT id, size_bytes
-    FROM objects
-    WHERE (($flow_id IS NULL AND $source_id IS NULL) OR first_flow IN (SELECT id FROM lenders))
+    SELECT id, size_bytes FROM objects WHERE $flow_id IS NULL AND $source_id IS NULL
+    UNION ALL
+    SELECT o.id, o.size_bytes FROM lenders l JOIN objects o ON o.first_flow = l.id
 ), stored AS (
     SELECT u.flow_id, CAST(sum(u.segments) AS BIGINT) AS segments,
         CAST(sum(u.long_s) AS DOUBLE) + CAST(sum(u.long_ns) AS DOUBLE) / 1e9 AS seconds,

@@ -27,9 +27,9 @@ WITH flow_counts AS (
     FROM flow_segments
     WHERE $source_id IS NOT NULL AND flow_id IN (SELECT id FROM flows WHERE source_id = $source_id)
 ), sizes AS (
-    SELECT id, size_bytes
-    FROM objects
-    WHERE ($source_id IS NULL OR first_flow IN (SELECT id FROM lenders))
+    SELECT id, size_bytes FROM objects WHERE $source_id IS NULL
+    UNION ALL
+    SELECT o.id, o.size_bytes FROM lenders l JOIN objects o ON o.first_flow = l.id
 ), stored AS (
     SELECT u.source_id, CAST(sum(u.segments) AS BIGINT) AS segments,
         CAST(COALESCE(sum(o.size_bytes), 0) AS BIGINT) AS bytes

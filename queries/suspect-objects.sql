@@ -25,12 +25,17 @@ WITH used AS (
         AND ($end_time IS NULL OR start_seconds < $end_time)
 ), inits AS (
     SELECT id FROM objects WHERE kind = 'init'
+), lenders AS (
+    -- Flows that brought the Objects: those of others need not be looked at.
+    SELECT DISTINCT lender AS id
+    FROM used
+    WHERE $flow_id IS NOT NULL OR $source_id IS NOT NULL OR $start_time IS NOT NULL OR $end_time IS NOT NULL
 ), likely AS (
-    -- Those of Flows that brought none of the Objects need not be looked at.
     SELECT *
     FROM objects
-    WHERE ($flow_id IS NULL AND $source_id IS NULL AND $start_time IS NULL AND $end_time IS NULL)
-        OR first_flow IN (SELECT lender FROM used)
+    WHERE $flow_id IS NULL AND $source_id IS NULL AND $start_time IS NULL AND $end_time IS NULL
+    UNION ALL
+    SELECT o.* FROM lenders l JOIN objects o ON o.first_flow = l.id
 ), judged AS (
     SELECT u.*, o.size_bytes,
         CASE

@@ -34,14 +34,14 @@ WITH clip AS (
     -- Whoever uses an Object is the Flow that brought it, or names that Flow.
     SELECT s.flow_id, s.start_seconds, s.start_nanoseconds, s.start_inclusive, s.end_seconds, s.end_nanoseconds,
         s.end_inclusive, s.object_id
-    FROM flow_segments s
-    JOIN lenders l ON l.id = s.flow_id
+    FROM lenders l
+    JOIN flow_segments s ON s.flow_id = l.id
     WHERE s.object_flow IS NULL OR s.object_flow = s.flow_id
     UNION ALL
     SELECT s.flow_id, s.start_seconds, s.start_nanoseconds, s.start_inclusive, s.end_seconds, s.end_nanoseconds,
         s.end_inclusive, s.object_id
-    FROM flow_segments s
-    JOIN lenders l ON l.id = s.object_flow
+    FROM lenders l
+    JOIN flow_segments s ON s.object_flow = l.id
     WHERE s.object_flow <> s.flow_id
 )
 SELECT s.flow_id, f.label AS flow_label, f.source_id, r.label AS source_label,

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -44,6 +44,8 @@ pub struct TableScan {
     /// Where `flows` says nothing: rows of others are of no use, but may come along. Known only when the scan begins, and not
     /// always to all of its parts.
     pub hint: Option<BTreeSet<FlowId>>,
+    /// Likewise of segments, by `object_flow`.
+    pub lenders: Option<BTreeSet<String>>,
     /// Only segments that overlap it, where Flows are named; else pages are left out that have none.
     pub timerange: TimeRange,
     /// Only these Objects.
@@ -64,8 +66,17 @@ impl TableScan {
     /// All rows, with all columns, in no order.
     pub fn of(table: ColdTable) -> Self {
         let columns = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let timerange = TimeRange::ETERNITY;
-        Self { table, columns, flows: None, hint: None, timerange, objects: None, order: None, limit: None }
+        Self {
+            table,
+            columns,
+            flows: None,
+            hint: None,
+            lenders: None,
+            timerange: TimeRange::ETERNITY,
+            objects: None,
+            order: None,
+            limit: None,
+        }
     }
 
     /// What its batches are like.
@@ -692,6 +703,17 @@ impl ColdRows {
             });
             return self.look_at(page.await?).map(Some);
         }
+        if let Some(lenders) = scan.request.lenders.as_ref().filter(|_| pages.len() > 1) {
+            let wanted = self.pages_with(&pages, "object_flow", lenders).await?;
+            if wanted.is_empty() {
+                return Ok(None);
+            }
+            if wanted.first() != Some(&pages) {
+                wanted.into_iter().rev().for_each(|pages| self.pages.push_front(pages));
+                return Ok(None);
+            }
+        }
+        let scan = &self.scan;
         let columns = self.index.column_numbers(|name| scan.is_needed(self.looked_at, name));
         if self.looked_at {
             let batch = scan.cache.read_through(&self.file, &self.index, pages, Some(&columns)).await?;
@@ -703,6 +725,38 @@ impl ColdRows {
             self.ready.push_back(if is_of_objects { scan.without_gone(batch)? } else { batch });
         }
         Ok(None)
+    }
+
+    /// Those of the pages in which a column has one of these texts: reading one column is cheap beside reading all.
+    async fn pages_with(
+        &self,
+        pages: &Range<u32>,
+        column: &str,
+        texts: &BTreeSet<String>,
+    ) -> Result<Vec<Range<u32>>, ReadError> {
+        let number = self.index.column_numbers(|name| name == column);
+        if number.is_empty() {
+            // In files of before all rows have none.
+            return Ok(Vec::new());
+        }
+        let batch = self.scan.cache.read_through(&self.file, &self.index, pages.clone(), Some(&number)).await?;
+        let rows = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
+        let rows = rows.ok_or_else(|| self.scan.unfit(format_args!("{column} is no text")))?;
+        let first = self.index.first_row(pages.start);
+        let row = |page| usize::try_from(self.index.first_row(page) - first).unwrap_or(usize::MAX).min(rows.len());
+        let mut last: Option<(&str, bool)> = None;
+        let has = |page: &u32| {
+            (row(*page)..row(*page + 1)).filter(|row| rows.is_valid(*row)).map(|row| rows.value(row)).any(|value| {
+                // The same text comes again and again.
+                let wanted = match last {
+                    Some((same, wanted)) if same == value => wanted,
+                    _ => texts.contains(value),
+                };
+                last = Some((value, wanted));
+                wanted
+            })
+        };
+        Ok(joined(pages.clone().filter(has).map(|page| page..page + 1)))
     }
 
     fn page(&self, batch: RecordBatch) -> Result<Arc<Page>, ReadError> {

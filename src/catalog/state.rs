@@ -197,6 +197,10 @@ impl State {
     }
 
     /// All Flows, by id.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
         self.flows.values().map(|stored| &stored.row)
     }

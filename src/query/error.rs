@@ -15,7 +15,7 @@ pub enum QueryError {
     /// It would do more than read.
     #[error("only queries are taken, one at a time: {0}")]
     NotAQuery(String),
-    #[error("the query is {bytes} bytes long, and {limit} are taken (query.max_sql_bytes)")]
+    #[error("the query is {bytes} bytes long, and {limit} are taken (query.max_sql)")]
     TooLong { bytes: usize, limit: usize },
     #[error("parameter {name}: {reason}")]
     Parameter { name: String, reason: String },

@@ -407,6 +407,15 @@ impl World {
             let later = |segment: &&&FlowSegment| segment.flow_id >= flow_id && in_time(segment);
             let rows: Vec<String> = self.model.sorted().iter().filter(later).map(|segment| line(segment)).collect();
             assert_eq!(rows_of(&sql, &query).await, rows, "{query} {when}");
+            let lent =
+                format!("SELECT {COLUMNS} FROM flow_segments WHERE object_flow = '{flow_id}' ORDER BY {FORWARD}");
+            let lent = rows_of(&sql, &lent).await;
+            let query = format!(
+                "SELECT {COLUMNS} FROM flow_segments s JOIN (SELECT id FROM flows WHERE id = '{flow_id}') f ON \
+                 f.id = s.object_flow ORDER BY {FORWARD}"
+            );
+            let expected = if state.flow(flow_id).is_some() { lent } else { Vec::new() };
+            assert_eq!(rows_of(&sql, &query).await, expected, "{query} {when}");
             let brought = self.model.objects.values().filter(|object| object.first_flow == flow_id);
             let brought: Vec<String> = brought.map(|object| object.id.as_str().to_owned()).collect();
             for query in [
@@ -576,6 +585,27 @@ async fn an_order_along_the_timeline_is_the_scans_own() {
     let columns =
         rows_of(&sql, "SELECT column_name FROM information_schema.columns WHERE table_name = 'webhooks'").await;
     assert!(columns.contains(&"url".to_owned()) && !columns.iter().any(|name| name.contains("api_key_value")));
+    world.by_hand.catalog.close().await;
+}
+
+#[tokio::test]
+async fn scans_are_told_which_flows_a_join_is_about() {
+    let mut world = World::new(9).await;
+    for n in 0..2 {
+        let range = TimeRange::half_open(Timestamp::from_seconds(0), Timestamp::from_seconds(1));
+        world.register(flow_id(n), vec![range], object_id(n.into())).await;
+        world.by_hand.flush().await;
+    }
+    let sql = session(&world.by_hand.catalog, &world.by_hand.catalog.snapshot());
+    let this = flow_id(1);
+    for (table, column) in [("flow_segments", "flow_id"), ("flow_coverage", "flow_id"), ("objects", "first_flow")] {
+        let wanted = format!("SELECT id FROM flows WHERE metadata_updated IS NULL OR id = '{this}'");
+        let query = format!("SELECT count(*) FROM {table} WHERE {column} IN ({wanted})");
+        assert_eq!(rows_of(&sql, &query).await, ["1"], "{query}");
+        let plan = rows_of(&sql, &format!("EXPLAIN ANALYZE {query}")).await.concat();
+        let told = plan.split("found out=").nth(1).unwrap_or_else(|| panic!("{plan}"));
+        assert!(told.contains(&format!("[{this}]")), "{plan}");
+    }
     world.by_hand.catalog.close().await;
 }
 

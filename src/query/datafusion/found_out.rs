@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
 use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -55,21 +56,24 @@ impl FoundOut {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// The only Flows, by a column, that are of use by what is known now.
-    pub fn flows(&self, column: &str) -> Result<Option<BTreeSet<FlowId>>> {
-        let mut flows: Option<BTreeSet<FlowId>> = None;
+    /// The only values of a column that are of use by what is known now.
+    pub fn texts(&self, column: &str) -> Result<Option<BTreeSet<String>>> {
+        let mut known: Option<BTreeSet<String>> = None;
         for filter in &self.0 {
-            let filter = snapshot_physical_expr(filter.clone())?;
-            for texts in split_conjunction(&filter).into_iter().filter_map(|filter| values(filter, column)) {
-                // What is no id is in no row.
-                let these = texts.iter().filter_map(|text| text.parse().ok());
-                flows = Some(match flows {
-                    Some(others) => these.filter(|flow_id| others.contains(flow_id)).collect(),
-                    None => these.collect(),
+            if let Some(texts) = values(&snapshot_physical_expr(filter.clone())?, column) {
+                known = Some(match known {
+                    Some(others) => others.intersection(&texts).cloned().collect(),
+                    None => texts,
                 });
             }
         }
-        Ok(flows)
+        Ok(known)
+    }
+
+    /// The same of a column with ids of Flows; what is none is in no row.
+    pub fn flows(&self, column: &str) -> Result<Option<BTreeSet<FlowId>>> {
+        let texts = self.texts(column)?;
+        Ok(texts.map(|texts| texts.iter().filter_map(|text| text.parse().ok()).collect()))
     }
 }
 
@@ -79,8 +83,13 @@ impl fmt::Display for FoundOut {
     }
 }
 
-/// The only values of a column that a filter lets through, if it says nothing else.
+/// The only values of a column that a filter lets through, if it says so of it.
 fn values(filter: &Arc<dyn PhysicalExpr>, column: &str) -> Option<BTreeSet<String>> {
+    let all = split_conjunction(filter).into_iter().filter_map(|filter| values_of_one(filter, column));
+    all.reduce(|one, other| one.intersection(&other).cloned().collect())
+}
+
+fn values_of_one(filter: &Arc<dyn PhysicalExpr>, column: &str) -> Option<BTreeSet<String>> {
     let named = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().is_some_and(|of| of.name() == column);
     let text = |expr: &Arc<dyn PhysicalExpr>| {
         let value = expr.downcast_ref::<Literal>()?.value();
@@ -88,6 +97,16 @@ fn values(filter: &Arc<dyn PhysicalExpr>, column: &str) -> Option<BTreeSet<Strin
     };
     if let Some(list) = filter.downcast_ref::<InListExpr>() {
         return (!list.negated() && named(list.expr())).then(|| list.list().iter().map(text).collect()).flatten();
+    }
+    // Of a join in parts: what each part lets through, of rows that fall into it, and nothing of others.
+    if let Some(case) = filter.downcast_ref::<CaseExpr>() {
+        let lets_none = |expr: &Arc<dyn PhysicalExpr>| {
+            expr.downcast_ref::<Literal>().is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(false)))
+        };
+        let thens = case.when_then_expr().iter().map(|(_, then)| then);
+        let thens = thens.chain(case.else_expr()).filter(|then| !lets_none(then));
+        let all: Option<Vec<_>> = thens.map(|then| values(then, column)).collect();
+        return all.map(|all| all.into_iter().flatten().collect());
     }
     let equal = filter.downcast_ref::<BinaryExpr>().filter(|binary| *binary.op() == Operator::Eq)?;
     named(equal.left()).then(|| text(equal.right())).flatten().map(|text| BTreeSet::from([text]))

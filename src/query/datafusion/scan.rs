@@ -284,22 +284,30 @@ impl ScanExec {
 
     /// The scan with what is known of it by now.
     fn narrowed(&self) -> Result<TableScan> {
-        let column = match self.scan.table {
-            ColdTable::FlowSegments => "flow_id",
-            ColdTable::Objects => "first_flow",
-            ColdTable::References => return Ok(self.scan.clone()),
-        };
-        Ok(TableScan { hint: self.found_out.flows(column)?, ..self.scan.clone() })
+        let mut scan = self.scan.clone();
+        match scan.table {
+            ColdTable::FlowSegments => {
+                scan.hint = self.found_out.flows("flow_id")?;
+                scan.lenders = self.found_out.texts("object_flow")?;
+            }
+            ColdTable::Objects => scan.hint = self.found_out.flows("first_flow")?,
+            ColdTable::References => {}
+        }
+        Ok(scan)
     }
 
     fn rows(&self) -> Precision<usize> {
         let (stored, all_visible) = self.state.stored_rows(self.scan.table);
-        let rows = usize::try_from(stored).map_or(Precision::Absent, Precision::Exact);
-        let whole = self.scan.flows.is_none()
-            && self.scan.objects.is_none()
-            && self.scan.limit.is_none()
-            && self.scan.timerange == TimeRange::ETERNITY;
-        if whole && all_visible { rows } else { rows.to_inexact() }
+        let Ok(rows) = usize::try_from(stored) else { return Precision::Absent };
+        let TableScan { flows, objects, limit, timerange, .. } = &self.scan;
+        if flows.is_none() && objects.is_none() && limit.is_none() && *timerange == TimeRange::ETERNITY && all_visible {
+            return Precision::Exact(rows);
+        }
+        // Joins keep the smaller side in memory: of some Flows, as much as they have on average.
+        let each = rows / self.state.flow_count().max(1) + 1;
+        let named = flows.as_ref().map_or(rows, |flows| each.saturating_mul(flows.len().max(1)));
+        let of_objects = objects.as_ref().map_or(rows, BTreeSet::len);
+        Precision::Inexact(named.min(of_objects).min(limit.unwrap_or(rows)).min(rows))
     }
 }
 
@@ -353,7 +361,7 @@ impl fmt::Debug for ScanExec {
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TableScan { table, columns, flows, timerange, objects, order, limit, hint: _ } = &self.scan;
+        let TableScan { table, columns, flows, timerange, objects, order, limit, hint: _, lenders: _ } = &self.scan;
         write!(f, "CatalogScan: table={}, columns=[{}], parts={}", table.name(), columns.join(", "), self.parts)?;
         if let Some(flows) = flows {
             write!(f, ", flows={}", flows.len())?;
