@@ -184,7 +184,7 @@ async fn ask(
 ) {
     let list = server.get("/analytics").await;
     let names: Vec<String> =
-        list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect();
+        list["questions"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect();
     let mut dice = StdRng::seed_from_u64(client);
     while running.load(Ordering::Relaxed) {
         let name = &names[dice.random_range(0..names.len())];

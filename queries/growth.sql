@@ -1,6 +1,7 @@
 -- Question: How much does each storage backend grow per day, and when is it full?
 -- Why: Buy in time.
 -- Shape: table
+-- Engine: duckdb
 -- Parameter: storage_backend_id uuid = null. Only this storage backend.
 -- Parameter: days integer = 30. The last days (of UTC), today too; 3660 at most.
 -- Parameter: now time = now. The moment that the last day is of.

@@ -1,6 +1,7 @@
 -- Question: How many steps is each Flow away from a camera, and how many Flows are made from it?
 -- Why: Credit and audit.
 -- Shape: table
+-- Engine: duckdb
 -- Parameter: flow_id uuid = null. Only this Flow.
 -- Parameter: source_id uuid = null. Only Flows of this Source.
 -- Parameter: limit integer = 1000. At most this many rows, the Flows that most are made from first.

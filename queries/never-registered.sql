@@ -1,6 +1,7 @@
 -- Question: Which storage was handed out for a Flow and never registered?
 -- Why: A broken ingest; space that leaks.
 -- Shape: table
+-- Engine: duckdb
 -- Parameter: flow_id uuid = null. Only storage for this Flow.
 -- Parameter: older_than_seconds integer = 0. Only storage that was handed out more than this many seconds ago.
 -- Parameter: now time = now. The moment that ages are counted to.

@@ -1,6 +1,7 @@
 -- Question: How much does sharing Objects save, and which Objects are used most often?
 -- Why: The saving that editing by reference promises.
 -- Shape: table
+-- Engine: duckdb
 -- Parameter: limit integer = 100. At most this many Objects, the most used first.
 -- Column: object_id text. Id of the media Object.
 -- Column: uses integer. Segments that use it.

@@ -1,6 +1,7 @@
 -- Question: How many Objects and bytes are stored, of which sizes, and which Objects are used most and least?
 -- Why: Overview; an endpoint that earlier clients know.
 -- Shape: object
+-- Engine: duckdb
 -- Parameter: start_time seconds = null. Only Objects used by a segment that ends after this time on the timeline, and only such uses.
 -- Parameter: end_time seconds = null. Only Objects used by a segment that starts before this time, and only such uses.
 -- Parameter: storage_backend_id uuid = null. Only Objects with an instance on this storage backend.

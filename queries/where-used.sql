@@ -48,7 +48,7 @@ SELECT s.flow_id, f.label AS flow_label, f.source_id, r.label AS source_label,
     timerange_text(s.start_seconds, s.start_nanoseconds, s.start_inclusive,
         s.end_seconds, s.end_nanoseconds, s.end_inclusive) AS timerange,
     s.start_seconds, s.end_seconds, s.object_id
-FROM clip c
+FROM (SELECT DISTINCT object_id FROM clip) c
 JOIN likely s ON s.object_id = c.object_id
 LEFT JOIN flows f ON f.id = s.flow_id
 LEFT JOIN sources r ON r.id = f.source_id

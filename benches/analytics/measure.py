@@ -12,6 +12,7 @@ views and the functions of queries/, in this process, on as many threads. Prints
 import argparse
 import datetime
 import json
+import math
 import os
 import random
 import re
@@ -281,7 +282,7 @@ def measure(arguments, names, program, folder, server, links):
                         except Exception as error:
                             failures.append(f"{name} of a {what}, {way}: {error}")
                     times.sort()
-                    at = lambda share: times[min(int(len(times) * share), len(times) - 1)]
+                    at = lambda share: times[math.ceil(len(times) * share) - 1]
                     cells.append(" / ".join(map(milliseconds, [statistics.median(times), at(0.95), times[-1]])) if times else "-")
                 print(f"| {name} | {what} | {' | '.join(cells)} |", flush=True)
     for failure in failures:

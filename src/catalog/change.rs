@@ -124,9 +124,7 @@ impl SegmentKey {
         start.copy_from_slice(&ordered(self.start));
         bytes
     }
-}
 
-impl SegmentKey {
     /// What [`Self::to_bytes`] gave, alone or before something else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (flow, rest) = bytes.split_first_chunk::<16>()?;

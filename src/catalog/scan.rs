@@ -180,7 +180,7 @@ impl Scan {
         }
         for flow_id in flows.iter().copied() {
             let key = |start| SegmentKey { flow_id, start };
-            if self.request.table != ColdTable::FlowSegments {
+            if self.request.table != ColdTable::FlowSegments || self.request.flows.is_none() {
                 ranges.push((key(i128::MIN), key(i128::MAX)));
                 continue;
             }
@@ -194,18 +194,24 @@ impl Scan {
 
     /// Pages of a file that may have wanted rows.
     fn pages(&self, index: &FileIndex) -> Vec<Range<u32>> {
-        let ranges = match (&self.hinted, &self.request.flows) {
-            (Some(hinted), _) => hinted,
-            (None, Some(_)) => &self.ranges,
-            (None, None)
-                if self.request.table == ColdTable::FlowSegments && self.request.timerange != TimeRange::ETERNITY =>
-            {
-                return self.pages_in_time(index);
-            }
-            (None, None) => return std::iter::once(0..index.pages()).collect(),
+        let of_flows = |ranges: &[(SegmentKey, SegmentKey)]| {
+            let pages = ranges.iter().map(|(from, to)| index.pages_in(&from.to_bytes(), &to.to_bytes()));
+            joined(pages.filter(|pages| !pages.is_empty()))
         };
-        let pages = ranges.iter().map(|(from, to)| index.pages_in(&from.to_bytes(), &to.to_bytes()));
-        joined(pages.filter(|pages| !pages.is_empty()))
+        if self.request.flows.is_some() {
+            return of_flows(&self.ranges);
+        }
+        let all = std::iter::once(0..index.pages()).collect();
+        let is_timed = self.request.table == ColdTable::FlowSegments && self.request.timerange != TimeRange::ETERNITY;
+        let in_time = if is_timed { self.pages_in_time(index) } else { all };
+        match &self.hinted {
+            Some(hinted) => {
+                let of_flows = of_flows(hinted);
+                let common = of_flows.iter().flat_map(|one| in_time.iter().filter_map(|other| common(one, other)));
+                common.collect()
+            }
+            None => in_time,
+        }
     }
 
     /// Pages of segments that may overlap the wanted time: by how far their Flows reach, and of a page within one Flow by its
@@ -736,7 +742,7 @@ impl ColdRows {
     ) -> Result<Vec<Range<u32>>, ReadError> {
         let number = self.index.column_numbers(|name| name == column);
         if number.is_empty() {
-            // In files of before all rows have none.
+            // The file is older than the column: no row has a value.
             return Ok(Vec::new());
         }
         let batch = self.scan.cache.read_through(&self.file, &self.index, pages.clone(), Some(&number)).await?;

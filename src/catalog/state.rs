@@ -196,11 +196,11 @@ impl State {
         self.flows.get(&id).map(|stored| &stored.row)
     }
 
-    /// All Flows, by id.
     pub fn flow_count(&self) -> usize {
         self.flows.len()
     }
 
+    /// All Flows, by id.
     pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
         self.flows.values().map(|stored| &stored.row)
     }
@@ -485,9 +485,13 @@ impl State {
         let mut segment = segment.clone();
         match self.objects.get(&segment.object_id).map(|hot| hot.row.as_deref()) {
             Some(Some(object)) if object.kind == Some(ObjectKind::Media) => {
-                // Entries of before the column came have every Object beside them.
+                // Entries of before the columns came have every Object beside them.
                 if segment.init_object != object.init_object {
                     Arc::make_mut(&mut segment).init_object.clone_from(&object.init_object);
+                }
+                let place = object.timerange.map(|_| object.place());
+                if segment.object_place.is_none() && place.is_some() && place != segment.likely_place() {
+                    Arc::make_mut(&mut segment).object_place = place;
                 }
             }
             None if self.files_of(ColdTable::Objects).next().is_some() => {}

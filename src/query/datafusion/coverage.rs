@@ -181,7 +181,7 @@ impl ExecutionPlan for CoverageExec {
         children: ChildPushdownResult,
         _: &ConfigOptions,
     ) -> Result<Propagation> {
-        let (answer, more) = self.found_out.with(phase, &children);
+        let (answer, more) = self.found_out.with(phase, &children, &["flow_id"]);
         let Some(found_out) = more else { return Ok(answer) };
         Ok(answer.with_updated_node(Arc::new(Self { found_out, ..self.clone() })))
     }

@@ -10,12 +10,14 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
-use datafusion::physical_expr::utils::split_conjunction;
+use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
 };
+use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::domain::FlowId;
 
@@ -30,17 +32,28 @@ pub struct FoundOut(Vec<Arc<dyn PhysicalExpr>>);
 pub type Propagation = FilterPushdownPropagation<Arc<dyn ExecutionPlan>>;
 
 impl FoundOut {
-    /// The answer of a scan to filters from above, and what it knows with them if that is more than before. All stay where
-    /// they are: what a scan leaves out is what is easily left out.
-    pub fn with(&self, phase: FilterPushdownPhase, children: &ChildPushdownResult) -> (Propagation, Option<Self>) {
+    /// The answer of a scan to filters from above, and what it knows with those of certain columns if that is more than before.
+    /// All stay where they are: what a scan leaves out is what is easily left out.
+    pub fn with(
+        &self,
+        phase: FilterPushdownPhase,
+        children: &ChildPushdownResult,
+        columns: &[&str],
+    ) -> (Propagation, Option<Self>) {
         let filters = &children.parent_filters;
         let answer = FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; filters.len()]);
         // What is known before a query runs has come by the table's own filters.
-        if phase != FilterPushdownPhase::Post || filters.is_empty() {
+        if phase != FilterPushdownPhase::Post {
             return (answer, None);
         }
-        let all = self.0.iter().cloned().chain(filters.iter().map(|filter| filter.filter.clone()));
-        (answer, Some(Self(all.collect())))
+        // A join takes the trouble to find something out if anybody listens.
+        let of_use = |filter: &Arc<dyn PhysicalExpr>| {
+            collect_columns(filter).iter().any(|column| columns.contains(&column.name()))
+        };
+        let new: Vec<_> =
+            filters.iter().map(|filter| &filter.filter).filter(|filter| of_use(filter)).cloned().collect();
+        let more = (!new.is_empty()).then(|| Self(self.0.iter().cloned().chain(new).collect()));
+        (answer, more)
     }
 
     /// Whoever finds something out tells it only to plans that name the filter when they are asked for their expressions.
@@ -75,6 +88,48 @@ impl FoundOut {
         let texts = self.texts(column)?;
         Ok(texts.map(|texts| texts.iter().filter_map(|text| text.parse().ok()).collect()))
     }
+}
+
+/// Columns of scans that what joins find out can be about.
+const COLUMNS: [&str; 3] = ["flow_id", "object_flow", "first_flow"];
+
+/// Whether a plan may tell a scan what was found out of another column. DataFusion 55.2 looks for the column of such a filter
+/// by its name in each plan that the filter passes, and takes the first (apache/datafusion#25244, mended in #25259): wrong
+/// where a plan has rows with two columns of the name. Only names that a Flow's id may have on its way matter.
+pub fn may_be_mistaken(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut names: BTreeSet<String> = COLUMNS.map(str::to_owned).into();
+    loop {
+        let known = names.len();
+        add_names(plan, &mut names);
+        if names.len() == known {
+            break;
+        }
+    }
+    has_twice(plan, &names)
+}
+
+fn add_names(plan: &Arc<dyn ExecutionPlan>, names: &mut BTreeSet<String>) {
+    let any = plan.as_ref() as &dyn std::any::Any;
+    let mut add = |expr: &Arc<dyn PhysicalExpr>, name: &str| {
+        if collect_columns(expr).iter().any(|column| names.contains(column.name())) {
+            names.insert(name.to_owned());
+        }
+    };
+    if let Some(projection) = any.downcast_ref::<ProjectionExec>() {
+        projection.expr().iter().for_each(|projected| add(&projected.expr, &projected.alias));
+    }
+    if let Some(aggregate) = any.downcast_ref::<AggregateExec>() {
+        aggregate.group_expr().expr().iter().for_each(|(expr, name)| add(expr, name));
+    }
+    plan.children().into_iter().for_each(|child| add_names(child, names));
+}
+
+fn has_twice(plan: &Arc<dyn ExecutionPlan>, names: &BTreeSet<String>) -> bool {
+    let schema = plan.schema();
+    let mut seen = BTreeSet::new();
+    let fields = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| names.contains(*name));
+    fields.into_iter().any(|name| !seen.insert(name))
+        || plan.children().into_iter().any(|child| has_twice(child, names))
 }
 
 impl fmt::Display for FoundOut {

@@ -31,7 +31,7 @@ use super::params::Params;
 use super::sql::{AnswerBatches, Description};
 use crate::catalog::{Catalog, State};
 
-use found_out::{MOST_BYTES, MOST_VALUES};
+use found_out::{MOST_BYTES, MOST_VALUES, may_be_mistaken};
 use patient::make_patient;
 
 pub use postgres::default_setting;
@@ -96,7 +96,13 @@ impl Session {
         let state = self.context.state();
         let plan = state.optimize(&plan)?;
         let schema = told(plan.schema().as_arrow());
-        let physical = make_patient(state.query_planner().create_physical_plan(&plan, &state).await?)?;
+        let mut physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        if may_be_mistaken(&physical) {
+            let mut state = state;
+            state.config_mut().options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+            physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        }
+        let physical = make_patient(physical)?;
         let rows = execute_stream(physical, self.context.task_ctx())?;
         let as_told = schema.clone();
         Ok((schema, rows.map(move |batch| Ok(as_told_batch(&batch?, &as_told)?)).boxed()))

@@ -213,13 +213,20 @@ fn text(value: &Expr) -> Option<String> {
 
 /// A stretch of the timeline that all segments overlap that the filters let through.
 fn timerange(filters: &[Expr]) -> TimeRange {
-    filters.iter().fold(TimeRange::ETERNITY, |range, filter| range.intersect(&times(filter)))
+    filters.iter().fold(TimeRange::ETERNITY, |range, filter| both(range, times(filter)))
+}
+
+/// Of two stretches that a segment overlaps: what they have in common, if anything. Where they are apart, a long segment can
+/// overlap both, and either says something true of it.
+fn both(one: TimeRange, other: TimeRange) -> TimeRange {
+    let common = one.intersect(&other);
+    if common.is_never() { one } else { common }
 }
 
 fn times(filter: &Expr) -> TimeRange {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { return TimeRange::ETERNITY };
     let (name, op, value) = match (&**left, &**right) {
-        _ if *op == Operator::And => return times(left).intersect(&times(right)),
+        _ if *op == Operator::And => return both(times(left), times(right)),
         (Expr::Column(name), Expr::Literal(value, _)) => (&name.name, *op, value),
         (Expr::Literal(value, _), Expr::Column(name)) => match op.swap() {
             Some(op) => (&name.name, op, value),
@@ -430,7 +437,12 @@ impl ExecutionPlan for ScanExec {
         children: ChildPushdownResult,
         _: &ConfigOptions,
     ) -> Result<Propagation> {
-        let (answer, more) = self.found_out.with(phase, &children);
+        let columns: &[&str] = match self.scan.table {
+            ColdTable::FlowSegments => &["flow_id", "object_flow"],
+            ColdTable::Objects => &["first_flow"],
+            ColdTable::References => &[],
+        };
+        let (answer, more) = self.found_out.with(phase, &children, columns);
         // What is in order is a Flow's own.
         let Some(found_out) = more.filter(|_| self.scan.order.is_none()) else { return Ok(answer) };
         Ok(answer.with_updated_node(Arc::new(Self { found_out, ..self.clone() })))

@@ -191,7 +191,7 @@ async fn an_earlier_state_is_asked_by_header_or_by_clause() {
 #[tokio::test]
 async fn failures_have_their_codes() {
     let served = served_with(|settings| {
-        settings.timeout = Duration::from_millis(500);
+        settings.timeout = Duration::from_secs(2);
         settings.max_rows = 1_000;
     })
     .await;
