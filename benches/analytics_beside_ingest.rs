@@ -155,7 +155,8 @@ async fn half(what: &str, server: &Arc<Server>, flows: &[String], pages: &[Strin
         writing.await.unwrap();
     }
     let took = started.elapsed().as_secs_f64();
-    let (mut writes, mut reads) = (std::mem::take(&mut *times.lock().unwrap()), reading.await.unwrap());
+    let mut reads = reading.await.unwrap();
+    let mut writes = std::mem::take(&mut *times.lock().unwrap());
     println!("{what}: {:.0} segments/s registered", writes.len() as f64 / took);
     println!("  from when it was due to its answer: {}", spread(&mut writes));
     println!("  a page of a timerange: {}", spread(&mut reads));

@@ -1,6 +1,7 @@
 -- Question: Which segments point at an Object that is missing, empty, or does not hold the time that they use?
 -- Why: Black frames on air.
 -- Shape: table
+-- Engine: duckdb
 -- Parameter: flow_id uuid = null. Only this Flow.
 -- Parameter: source_id uuid = null. Only Flows of this Source.
 -- Parameter: start_time seconds = null. Only segments that end after this time on the timeline.

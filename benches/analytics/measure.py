@@ -10,7 +10,6 @@ views and the functions of queries/, in this process, on as many threads. Prints
 """
 
 import argparse
-import datetime
 import json
 import math
 import os
@@ -220,7 +219,9 @@ def main():
     parser.add_argument("--times", type=int, default=3, help="how often a question without limits is asked; the best counts")
     parser.add_argument("--picks", type=int, default=20, help="Flows, Sources and days")
     parser.add_argument("--only")
+    parser.add_argument("--engine", choices=["DataFusion", "DuckDB"], help="only this one of the server")
     parser.add_argument("--skip-direct", action="store_true")
+    parser.add_argument("--skip-whole", action="store_true")
     parser.add_argument("--skip-limited", action="store_true")
     arguments = parser.parse_args()
 
@@ -249,10 +250,20 @@ def measure(arguments, names, program, folder, server, links):
         "DataFusion": lambda sql: server.ask(sql, "datafusion"),
         "DuckDB": lambda sql: server.ask(sql, "duckdb"),
     }
+    ours = {name: ask for name, ask in ours.items() if arguments.engine in (None, name)}
+    failures = []
+    if not arguments.skip_whole:
+        measure_whole(arguments, names, program, ours, alone, failures)
+    if not arguments.skip_limited:
+        measure_limited(arguments, names, program, server, ours, failures)
+    for failure in failures:
+        print(f"not answered: {failure}")
+
+
+def measure_whole(arguments, names, program, ours, alone, failures):
     ways = ours | alone
     print(f"\n| whole catalogue, ms | {' | '.join(ways)} | ratio of the best |")
     print("|---|" + "---|" * (len(ways) + 1))
-    failures = []
     for name in names:
         sql = sql_of(program, name, head(name), {})
         best = {}
@@ -264,29 +275,29 @@ def measure(arguments, names, program, folder, server, links):
         mine, theirs = of(ours), of(alone)
         ratio = f"{mine / theirs:.2f}" if mine and theirs else "-"
         print(f"| {name} | {' | '.join(milliseconds(best[way]) for way in ways)} | {ratio} |", flush=True)
-    if not arguments.skip_limited:
-        print(f"\n| limited, ms | to a | {' | '.join(f'{way} median / p95 / longest' for way in ours)} |")
-        print("|---|---|" + "---|" * len(ours))
-        for name in names:
-            parameters = head(name)
-            for what, values in choices(server, arguments.picks).items():
-                if not all(fits(parameters, value) for value in values):
-                    continue
-                cells = []
-                for way, ask in ours.items():
-                    times = []
-                    for value in values:
-                        sql = sql_of(program, name, parameters, value)
-                        try:
-                            times.append(timed(lambda: ask(sql)))
-                        except Exception as error:
-                            failures.append(f"{name} of a {what}, {way}: {error}")
-                    times.sort()
-                    at = lambda share: times[math.ceil(len(times) * share) - 1]
-                    cells.append(" / ".join(map(milliseconds, [statistics.median(times), at(0.95), times[-1]])) if times else "-")
-                print(f"| {name} | {what} | {' | '.join(cells)} |", flush=True)
-    for failure in failures:
-        print(f"not answered: {failure}")
+
+
+def measure_limited(arguments, names, program, server, ours, failures):
+    print(f"\n| limited, ms | to a | {' | '.join(f'{way} median / p95 / longest' for way in ours)} |")
+    print("|---|---|" + "---|" * len(ours))
+    for name in names:
+        parameters = head(name)
+        for what, values in choices(server, arguments.picks).items():
+            if not all(fits(parameters, value) for value in values):
+                continue
+            cells = []
+            for way, ask in ours.items():
+                times = []
+                for value in values:
+                    sql = sql_of(program, name, parameters, value)
+                    try:
+                        times.append(timed(lambda: ask(sql)))
+                    except Exception as error:
+                        failures.append(f"{name} of a {what}, {way}: {error}")
+                times.sort()
+                at = lambda share: times[math.ceil(len(times) * share) - 1]
+                cells.append(" / ".join(map(milliseconds, [statistics.median(times), at(0.95), times[-1]])) if times else "-")
+            print(f"| {name} | {what} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

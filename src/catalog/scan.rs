@@ -475,7 +475,9 @@ fn pieces_of_objects(scan: &Scan, parts: &[Part]) -> Vec<Piece> {
         rest = others;
         let pages = if is_alone { &mut alone } else { &mut merged };
         for ObjectPage { number, page, .. } in own {
-            pages.get_mut(*number).map(|pages| pages.push(*page));
+            if let Some(pages) = pages.get_mut(*number) {
+                pages.push(*page);
+            }
         }
         if pages.iter().map(Vec::len).sum::<usize>() >= PIECE_PAGES as usize {
             let parts = take(pages);
