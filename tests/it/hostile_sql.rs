@@ -69,6 +69,13 @@ const FORBIDDEN: &[&str] = &[
     "SELECT",
 ];
 
+/// Where they would have put it.
+fn assert_nothing_was_written() {
+    for path in ["/tmp/tamslake-copied.csv", "/tmp/tamslake-copied.parquet", "/tmp/tamslake-attached.db"] {
+        assert!(!Path::new(path).exists(), "{path}");
+    }
+}
+
 /// Queries that only read, and much more than there is room or time for.
 fn bombs() -> Vec<(&'static str, String)> {
     let parentheses = format!("SELECT {}1{}", "(".repeat(500_000), ")".repeat(500_000));
@@ -125,9 +132,7 @@ async fn nothing_but_a_query_of_the_catalogue_is_run() {
             assert!(!answer.json.to_string().contains("root:"), "{statement}");
         }
     }
-    for path in ["/tmp/tamslake-copied.csv", "/tmp/tamslake-copied.parquet", "/tmp/tamslake-attached.db"] {
-        assert!(!std::path::Path::new(path).exists(), "{path}");
-    }
+    assert_nothing_was_written();
     assert_eq!(app.client.everything().await, before);
 }
 
@@ -197,9 +202,7 @@ fn a_command_line_runs_nothing_but_a_query_either() {
         }
         assert_eq!(count(engine), 300);
     }
-    for path in ["/tmp/tamslake-copied.csv", "/tmp/tamslake-copied.parquet", "/tmp/tamslake-attached.db"] {
-        assert!(!Path::new(path).exists(), "{path}");
-    }
+    assert_nothing_was_written();
 }
 
 #[test]
